@@ -1,0 +1,29 @@
+"""Packaging of micronet-mm. Requirements live in requirements/, one file an extra."""
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+EXTRAS = ('det', 'pose', 'cls', 'export', 'tests')
+
+
+def requirements(name):
+    lines = (HERE / 'requirements' / f'{name}.txt').read_text().splitlines()
+    return [line for line in lines if line and not line.startswith('#')]
+
+
+extras = {name: requirements(name) for name in EXTRAS}
+extras['all'] = sorted({line for lines in extras.values() for line in lines})
+
+setup(
+    name='micronet-mm',
+    version='0.1.0',
+    description='MicroNet (ICCV 2021) for MMDetection, MMPose and MMPretrain',
+    long_description=(HERE / 'README.md').read_text() if (HERE / 'README.md').exists() else '',
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    python_requires='>=3.10',
+    packages=find_packages(include=['micronet_mm', 'micronet_mm.*']),
+    install_requires=requirements('runtime'),
+    extras_require=extras,
+)
