@@ -1,0 +1,11 @@
+"""MicroNet (ICCV 2021) for MMEngine's family: MMDetection, MMPose and MMPretrain.
+
+``custom_imports=dict(imports=['micronet_mm'])`` in a config of any of them makes ``type='MicroNet'`` known.
+"""
+from . import layers, models
+from .checkpoint import allow_mmengine_checkpoints
+
+__version__ = '0.1.0'
+__all__ = ['__version__', 'layers', 'models']
+
+allow_mmengine_checkpoints()

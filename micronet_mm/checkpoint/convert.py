@@ -1,0 +1,155 @@
+"""Turn released MicroNet weights into MMEngine checkpoints."""
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Union
+
+import torch
+from torch import Tensor
+
+from micronet_mm.models.arch import ARCHS
+from micronet_mm.models.classifier import MicroNetClassifier
+from micronet_mm.models.micronet import MicroNet
+
+# Where the released models keep the parts of a block: layers.<index> of ours, by kind.
+_CONV_BN = {'0': 'conv', '1': 'bn'}
+_TWO_CONV_BN = {'0': 'vertical.conv', '1': 'vertical.bn', '2': 'horizontal.conv', '3': 'horizontal.bn'}
+_SHIFT_MAX = {'0': 'fc1', '2': 'fc2'}
+_LAYERS = {
+    'A': {0: ('depthwise', 'conv', _TWO_CONV_BN), 1: ('act2', 'fc', _SHIFT_MAX), 4: ('compress', 'conv', _CONV_BN),
+          5: ('act3', 'fc', _SHIFT_MAX)},
+    'BC': {0: ('expand', 'conv', _CONV_BN), 1: ('act1', 'fc', _SHIFT_MAX), 3: ('depthwise', 'conv', _TWO_CONV_BN),
+           5: ('act2', 'fc', _SHIFT_MAX), 7: ('compress', 'conv', _CONV_BN), 8: ('act3', 'fc', _SHIFT_MAX)},
+    'E': {0: ('expand', 'conv', _CONV_BN), 1: ('act3', 'fc', _SHIFT_MAX)},
+}
+_CLASSIFIER = {'classifier.0.linear.0': 'fc1', 'classifier.0.linear.1': 'bn1',
+               'classifier.2.linear.0': 'fc2', 'classifier.2.linear.1': 'bn2'}
+HEAD_PREFIX = 'head.classifier.'
+
+
+def released_prefixes(arch: str) -> dict[str, str]:
+    """The released name of every module of ``arch`` that holds tensors, mapped to ours.
+
+    Example:
+        >>> released_prefixes('m3')['features.1.layers.4.conv.0']
+        'backbone.stages.0.0.compress.conv'
+    """
+    table = {f'features.0.stem.0.conv.{i}': f'backbone.stem.{name}' for i, name in _TWO_CONV_BN.items()}
+    stage, block = -1, 0
+    for index, row in enumerate(ARCHS[arch].rows, start=1):
+        stage, block = (stage + 1, 0) if row.stride == 2 else (stage, block + 1)
+        layers = next(layers for kinds, layers in _LAYERS.items() if row.kind in kinds)
+        for position, (ours, sequence, parts) in layers.items():
+            for i, part in parts.items():
+                released = f'features.{index}.layers.{position}.{sequence}.{i}'
+                table[released] = f'backbone.stages.{stage}.{block}.{ours}.{part}'
+    table.update({released: HEAD_PREFIX + ours for released, ours in _CLASSIFIER.items()})
+    return table
+
+
+def key_map(arch: str) -> dict[str, str]:
+    """The released name of every tensor of ``arch``, mapped to ours: a bijection."""
+    return {released: ours for released, (ours, _) in _expected(arch, num_classes=1000).items()}
+
+
+def _expected(arch: str, num_classes: int) -> dict[str, tuple[str, torch.Size]]:
+    """Released name -> (our name, shape) for every tensor."""
+    with torch.device('meta'):
+        backbone = MicroNet(arch)
+        classifier = MicroNetClassifier(backbone.out_channels[-1], ARCHS[arch].classifier, num_classes)
+    shapes = {f'backbone.{k}': v.shape for k, v in backbone.state_dict().items()}
+    shapes.update({HEAD_PREFIX + k: v.shape for k, v in classifier.state_dict().items()})
+    released = {ours: theirs for theirs, ours in released_prefixes(arch).items()}
+    expected = {}
+    for key, shape in shapes.items():
+        module, _, tensor = key.rpartition('.')
+        expected[f'{released[module]}.{tensor}'] = (key, shape)
+    return expected
+
+
+def convert_state_dict(state_dict: Mapping[str, Tensor]) -> tuple[str, dict[str, Tensor]]:
+    """Rename a released state dict; every tensor must find its place.
+
+    Args:
+        state_dict: released names, with or without a leading ``module.``; any number of classes.
+
+    Returns:
+        The arch ('m0' to 'm3') and the renamed tensors, ``backbone.*`` and ``head.*``.
+
+    Raises:
+        ValueError: if the names and shapes are not those of a MicroNet; says which the first misfits are.
+    """
+    given = {key.removeprefix('module.'): value for key, value in state_dict.items()}
+    logits = given.get('classifier.2.linear.0.weight')
+    num_classes = logits.shape[0] if logits is not None and logits.ndim == 2 else 1000
+    best, fewest = '', None
+    for arch in ARCHS:
+        expected = _expected(arch, num_classes)
+        misfits = [f'{key} (unknown)' for key in given if key not in expected]
+        for key, (_, shape) in expected.items():
+            if key not in given:
+                misfits.append(f'{key} (missing)')
+            elif given[key].shape != shape:
+                misfits.append(f'{key} (shape {tuple(given[key].shape)}, expected {tuple(shape)})')
+        if not misfits:
+            return arch, {expected[key][0]: value for key, value in given.items()}
+        if fewest is None or len(misfits) < len(fewest):
+            best, fewest = arch, misfits
+    shown = '; '.join(fewest[:3]) + (f'; and {len(fewest) - 3} more' if len(fewest) > 3 else '')
+    raise ValueError(f'these are not released MicroNet weights. The nearest network is {best}, which does not fit '
+                     f'because of: {shown}.')
+
+
+def _read(path: Path) -> Mapping[str, Tensor]:
+    if not path.is_file():
+        raise FileNotFoundError(f'{path} does not exist; give the released MicroNet checkpoint (.pth) to convert.')
+    try:
+        content: Any = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(f'{path} cannot be read as a checkpoint of plain tensors: {reason}') from None
+    if isinstance(content, Mapping) and isinstance(content.get('state_dict'), Mapping):
+        content = content['state_dict']
+    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+        raise ValueError(f"{path} holds no state dict: expected tensors by name, at the top or under 'state_dict'.")
+    return content
+
+
+def save_atomically(content: Any, path: Path) -> None:
+    """``torch.save`` that leaves either the whole file or none under ``path``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
+    try:
+        with os.fdopen(handle, 'wb') as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def convert_checkpoint(source: Union[str, Path], target: Union[str, Path]) -> str:
+    """Convert a released MicroNet ``.pth`` into an MMEngine checkpoint.
+
+    The result serves ``init_cfg=dict(type='Pretrained', checkpoint=target, prefix='backbone.')`` and ``load_from``. It
+    is written to a temporary name first, so ``target`` never holds half a file.
+
+    Returns:
+        The arch that the weights are of.
+
+    Raises:
+        FileNotFoundError: if ``source`` does not exist.
+        ValueError: if it is no checkpoint, or not of a MicroNet.
+    """
+    source, target = Path(source), Path(target)
+    try:
+        arch, state_dict = convert_state_dict(_read(source))
+    except ValueError as error:
+        raise ValueError(f'{source}: {error}' if str(source) not in str(error) else str(error)) from None
+    meta = dict(arch=arch, source=source.name, num_classes=len(state_dict[f'{HEAD_PREFIX}bn2.weight']))
+    save_atomically(dict(meta=meta, state_dict=state_dict), target)
+    return arch

@@ -1,0 +1,32 @@
+"""Let MMEngine resume and test its own checkpoints with ``weights_only=True``.
+
+Since PyTorch 2.6 ``torch.load`` unpickles nothing but tensors and plain containers unless told otherwise, and what
+MMEngine keeps beside the weights (the message hub's history buffers, which are NumPy arrays) is neither. The types
+named here hold data and run no code of the file's choosing, so they are safe to allow; every other global in a
+checkpoint is still refused.
+"""
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+
+try:
+    from numpy._core.multiarray import _reconstruct, scalar
+except ImportError:  # NumPy 1
+    from numpy.core.multiarray import _reconstruct, scalar
+
+# Arrays name the functions by the module of the NumPy that wrote them.
+_NUMPY_MODULES = ('numpy._core.multiarray', 'numpy.core.multiarray')
+_DTYPES = ('float16', 'float32', 'float64', 'int8', 'int16', 'int32', 'int64', 'uint8', 'bool')
+
+SAFE_GLOBALS = [
+    HistoryBuffer,
+    np.ndarray,
+    np.dtype,
+    *sorted({type(np.dtype(name)) for name in _DTYPES}, key=lambda t: t.__name__),
+    *((function, f'{module}.{function.__name__}') for module in _NUMPY_MODULES for function in (_reconstruct, scalar)),
+]
+
+
+def allow_mmengine_checkpoints() -> None:
+    """Allow-list what an MMEngine training checkpoint holds; called when ``micronet_mm`` is imported."""
+    torch.serialization.add_safe_globals(SAFE_GLOBALS)

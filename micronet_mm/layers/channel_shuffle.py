@@ -1,0 +1,50 @@
+"""Channel shuffle and roll as layers."""
+from typing import Sequence, Union
+
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+from micronet_mm.ops import channel_roll, channel_shuffle
+
+
+@MODELS.register_module()
+class ChannelShuffle(nn.Module):
+    """Channel shuffles, one after the other; none with ``groups=()``.
+
+    Args:
+        groups: one number of groups or several, in the order they are applied.
+
+    Shapes: (N, C, ...) to (N, C, ...), C a multiple of every number of groups.
+    """
+
+    def __init__(self, groups: Union[int, Sequence[int]]) -> None:
+        super().__init__()
+        self.groups = (groups,) if isinstance(groups, int) else tuple(groups)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for groups in self.groups:
+            x = channel_shuffle(x, groups)
+        return x
+
+    def extra_repr(self) -> str:
+        return f'groups={self.groups}'
+
+
+@MODELS.register_module()
+class ChannelRoll(nn.Module):
+    """The circular channel shift of Eq. 4 as a layer; arguments as in :func:`micronet_mm.ops.channel_roll`.
+
+    Shapes: (N, C, ...) to (N, C, ...), C a multiple of ``groups``.
+    """
+
+    def __init__(self, groups: int, steps: int = 1, shift: str = 'grouped') -> None:
+        super().__init__()
+        self.groups = groups
+        self.steps = steps
+        self.shift = shift
+
+    def forward(self, x: Tensor) -> Tensor:
+        return channel_roll(x, self.groups, self.steps, self.shift)
+
+    def extra_repr(self) -> str:
+        return f'groups={self.groups}, steps={self.steps}, shift={self.shift!r}'

@@ -1,0 +1,97 @@
+"""Dynamic Shift-Max, the activation of the paper (section 4)."""
+from typing import Optional, Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+from micronet_mm.ops import SHIFTS, shift_max
+
+from .groups import num_groups
+
+
+def make_divisible(value: float, divisor: int) -> int:
+    """MobileNet's rounding: the nearest multiple of ``divisor``, but never more than 10 % below ``value``."""
+    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
+    return rounded if rounded >= 0.9 * value else rounded + divisor
+
+
+@MODELS.register_module()
+class DynamicShiftMax(BaseModule):
+    r"""The largest of K fusions of J circular channel shifts, with coefficients computed from the input.
+
+    .. math:: y_i = \max_{1 \le k \le K} \sum_{j=0}^{J-1} a^k_{i,j}(x) \, x_{\mathrm{roll}^j(i)}
+
+    The coefficients come from squeeze-and-excitation: global average pool, Linear(C, q), ReLU, Linear(q, K * J * C),
+    mapped by (hard_sigmoid - 0.5) * 4 into [-2, 2] and added to their initial values. J = 1 is Dynamic ReLU; J = K = 1
+    is squeeze-and-excitation.
+
+    Args:
+        channels: C.
+        groups: G of the shifts, a divisor of C. Defaults to Eq. 3 with R = 1: about sqrt(C).
+        J: number of shifts fused, the unshifted input included.
+        K: number of fusions to choose from.
+        reduction: r; the squeeze width q is C / r as a multiple of 4, at least 4.
+        shift: ``'grouped'`` (as released) or ``'paper'`` (Eq. 4), see :func:`micronet_mm.ops.channel_roll`.
+        init: initial values, ``init[j][k]``, so ``(init_a, init_b)`` for J = 2. Missing fusions repeat the row's last
+            value and missing shifts start at 0, so one setting serves any J and K. The default starts as the identity.
+        init_cfg: as in MMEngine's BaseModule.
+
+    Shapes: (N, C, H, W) to (N, C, H, W).
+
+    Raises:
+        ValueError: if ``groups`` does not divide ``channels``, J or K is below 1, or the shift rule is unknown.
+
+    Example:
+        >>> DynamicShiftMax(16, groups=4, reduction=8)(torch.rand(2, 16, 7, 7)).shape
+        torch.Size([2, 16, 7, 7])
+    """
+
+    def __init__(self,
+                 channels: int,
+                 groups: Optional[int] = None,
+                 J: int = 2,
+                 K: int = 2,
+                 reduction: int = 8,
+                 shift: str = 'grouped',
+                 init: Sequence[Sequence[float]] = ((1.0,),),
+                 init_cfg: Optional[dict] = None) -> None:
+        super().__init__(init_cfg)
+        groups = groups or num_groups(channels, channels)
+        if channels % groups:
+            raise ValueError(f'{groups} groups do not divide the {channels} channels of DynamicShiftMax.')
+        if J < 1 or K < 1:
+            raise ValueError(f'DynamicShiftMax needs J >= 1 and K >= 1, got J={J}, K={K}.')
+        if shift not in SHIFTS:
+            raise ValueError(f'shift={shift!r} is not a known shift rule; use one of {SHIFTS}.')
+        self.channels = channels
+        self.groups = groups
+        self.J = J
+        self.K = K
+        self.shift = shift
+        squeeze = max(4, make_divisible(channels // reduction, 4))
+        self.fc1 = nn.Linear(channels, squeeze)
+        self.fc2 = nn.Linear(squeeze, K * J * channels)
+        # Small weights: training starts from the initial coefficients.
+        for fc in (self.fc1, self.fc2):
+            nn.init.normal_(fc.weight, std=0.01)
+            nn.init.zeros_(fc.bias)
+        start = torch.zeros(J, K)
+        for row, values in zip(start, init):
+            values = [*values, *[values[-1]] * K][:K]
+            row.copy_(torch.tensor(values))
+        self.register_buffer('start', start.t()[..., None].contiguous(), persistent=False)
+
+    def coefficients(self, x: Tensor) -> Tensor:
+        """The coefficients for ``x``: (N, C, H, W) to (N, K, J, C)."""
+        z = self.fc2(F.relu(self.fc1(x.mean((2, 3)))))
+        return (F.hardsigmoid(z) - 0.5).mul(4).view(-1, self.K, self.J, self.channels) + self.start
+
+    def forward(self, x: Tensor) -> Tensor:
+        # Under autocast the coefficients come out wider than x; y has the type of x.
+        return shift_max(x, self.coefficients(x).to(x.dtype), self.groups, self.shift)
+
+    def extra_repr(self) -> str:
+        return f'channels={self.channels}, groups={self.groups}, J={self.J}, K={self.K}, shift={self.shift!r}'

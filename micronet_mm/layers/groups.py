@@ -1,0 +1,21 @@
+"""How many groups a micro-factorized pointwise convolution has."""
+from math import gcd, log, sqrt
+
+
+def num_groups(in_channels: int, out_channels: int) -> int:
+    """The group number of Eq. 3, G = sqrt(C / R), for one group convolution between C and C / R channels.
+
+    C / R is the narrower side, so G = sqrt(min(in, out)). The result must divide both sides: of their common divisors
+    it is the one nearest to G in ratio. Two are equally near whenever C / R is no square (4 * 6 = 24); an expanding
+    convolution then takes the larger and a compressing one the smaller, which gives every group number of the
+    released M0 to M3.
+
+    Example:
+        >>> num_groups(24, 144), num_groups(144, 24), num_groups(384, 64)
+        (6, 4, 8)
+    """
+    target = sqrt(min(in_channels, out_channels))
+    shared = gcd(in_channels, out_channels)
+    tie_break = -1 if out_channels > in_channels else 1
+    return min((d for d in range(1, shared + 1) if shared % d == 0),
+               key=lambda d: (round(abs(log(d / target)), 9), tie_break * d))

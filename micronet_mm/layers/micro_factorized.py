@@ -1,0 +1,110 @@
+"""Micro-factorized convolutions (section 3 of the paper)."""
+from typing import Optional, Sequence
+
+from mmcv.cnn import ConvModule
+from mmengine.model import BaseModule
+from mmengine.registry import MODELS
+from torch import Tensor
+
+from .channel_shuffle import ChannelShuffle
+from .groups import num_groups
+
+BN = dict(type='BN')
+
+
+def group_pointwise(in_channels: int, out_channels: int, groups: int, norm_cfg: dict = BN) -> ConvModule:
+    """A 1x1 group convolution with normalization and no activation: one half of a micro-factorized pointwise conv."""
+    for name, channels in (('in_channels', in_channels), ('out_channels', out_channels)):
+        if channels % groups:
+            raise ValueError(f'{groups} groups do not divide {name}={channels} of a pointwise convolution; '
+                             'give a common divisor, or None for the rule of Eq. 3.')
+    return ConvModule(in_channels, out_channels, 1, groups=groups, norm_cfg=norm_cfg, act_cfg=None)
+
+
+@MODELS.register_module()
+class MicroFactorizedDepthwiseConv(BaseModule):
+    """A k x k depthwise convolution factorized into k x 1 and 1 x k (section 3.2).
+
+    Cost per position falls from k^2 to 2k multiply-adds a channel. Each half is followed by normalization; no
+    activation stands between them. ``expansion`` > 1 puts several spatial filters on a channel, which is how
+    Micro-Block-A widens without a pointwise convolution.
+
+    Args:
+        in_channels: C.
+        expansion: (e1, e2), filters per channel of the k x 1 and of the 1 x k half.
+        kernel_size: k, odd.
+        stride: of both halves, each along its own axis.
+        norm_cfg: normalization layer.
+        init_cfg: as in MMEngine's BaseModule.
+
+    Shapes: (N, C, H, W) to (N, C * e1 * e2, ceil(H / stride), ceil(W / stride)).
+
+    Example:
+        >>> MicroFactorizedDepthwiseConv(8, (2, 2), kernel_size=3, stride=2)(torch.rand(1, 8, 9, 6)).shape
+        torch.Size([1, 32, 5, 3])
+    """
+
+    def __init__(self,
+                 in_channels: int,
+                 expansion: Sequence[int] = (1, 1),
+                 kernel_size: int = 3,
+                 stride: int = 1,
+                 norm_cfg: dict = BN,
+                 init_cfg: Optional[dict] = None) -> None:
+        super().__init__(init_cfg)
+        if kernel_size % 2 == 0:
+            raise ValueError(f'kernel_size={kernel_size} is even; a micro-factorized depthwise convolution needs an '
+                             'odd one to keep its output centred.')
+        e1, e2 = expansion
+        mid_channels = in_channels * e1
+        pad = kernel_size // 2
+        self.vertical = ConvModule(in_channels, mid_channels, (kernel_size, 1), (stride, 1), (pad, 0),
+                                   groups=in_channels, norm_cfg=norm_cfg, act_cfg=None)
+        self.horizontal = ConvModule(mid_channels, mid_channels * e2, (1, kernel_size), (1, stride), (0, pad),
+                                     groups=mid_channels, norm_cfg=norm_cfg, act_cfg=None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.horizontal(self.vertical(x))
+
+
+@MODELS.register_module()
+class MicroFactorizedPointwiseConv(BaseModule):
+    """A pointwise convolution as W = P Phi Q^T (section 3.1): compress by R, shuffle, expand, all in G groups.
+
+    With G = sqrt(C / R) (Eq. 3) the C x C matrix consists of G x G blocks of rank 1: every output channel sees every
+    input channel along exactly one path, for 2 * C^2 / (R * G) multiply-adds a position.
+
+    Args:
+        in_channels: C.
+        out_channels: defaults to ``in_channels``.
+        reduction: R; the hidden width is C / R.
+        groups: G, a divisor of all three widths; defaults to Eq. 3.
+        norm_cfg: normalization layer after each half.
+        init_cfg: as in MMEngine's BaseModule.
+
+    Shapes: (N, C, H, W) to (N, out_channels, H, W).
+
+    Example:
+        >>> MicroFactorizedPointwiseConv(18, reduction=2).groups  # figure 2 of the paper
+        3
+    """
+
+    def __init__(self,
+                 in_channels: int,
+                 out_channels: Optional[int] = None,
+                 reduction: int = 4,
+                 groups: Optional[int] = None,
+                 norm_cfg: dict = BN,
+                 init_cfg: Optional[dict] = None) -> None:
+        super().__init__(init_cfg)
+        out_channels = out_channels or in_channels
+        if in_channels % reduction:
+            raise ValueError(f'reduction={reduction} does not divide in_channels={in_channels}.')
+        hidden_channels = in_channels // reduction
+        self.groups = groups or num_groups(in_channels, hidden_channels)
+        self.compress = group_pointwise(in_channels, hidden_channels, self.groups, norm_cfg)
+        self.shuffle = ChannelShuffle(self.groups)
+        self.expand = group_pointwise(hidden_channels, out_channels, self.groups, norm_cfg)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.expand(self.shuffle(self.compress(x)))

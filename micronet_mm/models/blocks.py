@@ -1,0 +1,265 @@
+"""The Micro-Blocks of figure 4, the stem before them and the expansion after them."""
+from typing import Optional, Sequence
+
+from mmcv.cnn import ConvModule
+from mmengine.model import BaseModule
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+from micronet_mm.layers import (
+    ChannelShuffle,
+    DynamicShiftMax,
+    MicroFactorizedDepthwiseConv,
+    group_pointwise,
+    num_groups,
+)
+
+BN = dict(type='BN')
+
+
+def activation(dynamic: bool, channels: int, groups: int, reduction: int, shift_max: dict) -> nn.Module:
+    """A1 or A2: Dynamic Shift-Max where it is asked for, ReLU6 elsewhere.
+
+    With K = 1 there is nothing to choose from, so a ReLU provides the non-linearity (note to Table 6).
+    """
+    if not dynamic:
+        return nn.ReLU6()
+    act = DynamicShiftMax(channels, groups, reduction=reduction, **shift_max)
+    return nn.Sequential(act, nn.ReLU()) if act.K == 1 else act
+
+
+def output_activation(dynamic: bool, channels: int, groups: int, reduction: int, shift_max: dict) -> nn.Module:
+    """A3, at the output of a block: Dynamic Shift-Max of a single fusion (K = 1) starting as the identity, or nothing.
+    """
+    if not dynamic:
+        return nn.Identity()
+    fixed = dict(K=1, init=((1.0,),))
+    return DynamicShiftMax(channels, groups, reduction=reduction, **{**shift_max, **fixed})
+
+
+def block_shuffle(channels: int, groups: Sequence[int], second: Sequence[int] = ()) -> ChannelShuffle:
+    """Shuffle by ``groups``, then by those of ``second`` that divide the channels, as the released models do."""
+    for g in groups:
+        if channels % g:
+            raise ValueError(f'{g} groups do not divide the {channels} channels that a Micro-Block shuffles; '
+                             'give a divisor, or None for the rule of Eq. 3.')
+    return ChannelShuffle((*groups, *(g for g in second if g and channels % g == 0)))
+
+
+def resolve_groups(given: Optional[Sequence[int]], in_channels: int, out_channels: int) -> tuple[int, int]:
+    """The groups of a pointwise convolution and of the activation behind it; both by Eq. 3 unless given."""
+    return tuple(given) if given else (num_groups(in_channels, out_channels), ) * 2
+
+
+@MODELS.register_module()
+class MicroStem(BaseModule):
+    """The stem: a 3 x 1 and a 1 x 3 convolution, both of stride 2 along their axis (section 5.1).
+
+    Args:
+        in_channels: channels of the image.
+        widths: (s1, s2); the second convolution has s1 groups of s2 filters.
+        norm_cfg: normalization layer.
+        init_cfg: as in MMEngine's BaseModule.
+
+    Shapes: (N, in_channels, H, W) to (N, s1 * s2, ceil(H / 2), ceil(W / 2)).
+    """
+
+    def __init__(self,
+                 in_channels: int,
+                 widths: Sequence[int],
+                 norm_cfg: dict = BN,
+                 init_cfg: Optional[dict] = None) -> None:
+        super().__init__(init_cfg)
+        s1, s2 = widths
+        self.vertical = ConvModule(in_channels, s1, (3, 1), (2, 1), (1, 0), norm_cfg=norm_cfg, act_cfg=None)
+        self.horizontal = ConvModule(s1, s1 * s2, (1, 3), (1, 2), (0, 1), groups=s1, norm_cfg=norm_cfg, act_cfg=None)
+        self.shuffle = ChannelShuffle(s1)
+        self.act = nn.ReLU6()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.vertical(x)
+        x = self.horizontal(x)
+        x = self.shuffle(x)
+        return self.act(x)
+
+
+@MODELS.register_module()
+class MicroBlockA(BaseModule):
+    """Micro-Block-A, the lite combination for the lower layers (figure 4a).
+
+    A micro-factorized depthwise convolution widens the input and one group convolution compresses it again; there is
+    no pointwise expansion. The input is added where stride and width allow it.
+
+    Args:
+        in_channels: Cin.
+        out_channels: C.
+        kernel_size: k of the depthwise convolution.
+        stride: of the depthwise convolution.
+        expansion: (e1, e2); the hidden width is Cin * e1 * e2.
+        groups1: (-, g2), g2 the groups of A2; the first entry is unused. Defaults to one group per input channel.
+        groups2: (g3, g4), groups of the compressing convolution and of A3. Defaults to Eq. 3.
+        dynamic: which of (A1, A2, A3) are Dynamic Shift-Max. A block of this kind has no A1.
+        reduction: R of A2; A3 has R / 2.
+        shift_max: further arguments of the Dynamic Shift-Max layers (J, K, shift, init).
+        norm_cfg: normalization layer.
+        init_cfg: as in MMEngine's BaseModule.
+
+    Shapes: (N, Cin, H, W) to (N, C, ceil(H / stride), ceil(W / stride)).
+
+    Example:
+        >>> MicroBlockA(8, 12, stride=2)(torch.rand(1, 8, 32, 32)).shape
+        torch.Size([1, 12, 16, 16])
+    """
+
+    def __init__(self,
+                 in_channels: int,
+                 out_channels: int,
+                 kernel_size: int = 3,
+                 stride: int = 1,
+                 expansion: Sequence[int] = (2, 2),
+                 groups1: Optional[Sequence[Optional[int]]] = None,
+                 groups2: Optional[Sequence[int]] = None,
+                 dynamic: Sequence[bool] = (False, True, True),
+                 reduction: int = 8,
+                 shift_max: Optional[dict] = None,
+                 norm_cfg: dict = BN,
+                 init_cfg: Optional[dict] = None) -> None:
+        super().__init__(init_cfg)
+        hidden = in_channels * expansion[0] * expansion[1]
+        g2 = groups1[1] if groups1 else in_channels
+        g3, g4 = resolve_groups(groups2, hidden, out_channels)
+        _, a2, a3 = dynamic
+        shift_max = shift_max or {}
+        self.depthwise = MicroFactorizedDepthwiseConv(in_channels, expansion, kernel_size, stride, norm_cfg)
+        self.act2 = activation(a2, hidden, g2, reduction, shift_max)
+        self.shuffle2 = block_shuffle(hidden, [g2], [hidden // 2] if a2 else [])
+        self.compress = group_pointwise(hidden, out_channels, g3, norm_cfg)
+        self.act3 = output_activation(a3, out_channels, g4, reduction // 2, shift_max)
+        self.shuffle3 = block_shuffle(out_channels, [g4], [out_channels // 2] if a3 else [])
+        self.shortcut = stride == 1 and in_channels == out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.depthwise(x)
+        y = self.act2(y)
+        y = self.shuffle2(y)
+        y = self.compress(y)
+        y = self.act3(y)
+        y = self.shuffle3(y)
+        return x + y if self.shortcut else y
+
+
+@MODELS.register_module()
+class MicroBlockB(BaseModule):
+    """Micro-Block-B, the first block with a full micro-factorized pointwise convolution (figure 4b).
+
+    One group convolution expands, a micro-factorized depthwise convolution filters, a second group convolution
+    compresses. The input is added where stride and width allow it.
+
+    Args:
+        in_channels: Cin.
+        out_channels: C.
+        kernel_size: k of the depthwise convolution.
+        stride: of the depthwise convolution.
+        expansion: (e1, e2); the hidden width is Cin * e1 * e2.
+        groups1: (g1, g2), groups of the expanding convolution and of A1. Defaults to Eq. 3.
+        groups2: (g3, g4), groups of the compressing convolution and of A3. Defaults to Eq. 3.
+        dynamic: which of (A1, A2, A3) are Dynamic Shift-Max.
+        reduction: R of A1 and A2; A3 has R / 2, or R where C is not below the hidden width.
+        shift_max: further arguments of the Dynamic Shift-Max layers (J, K, shift, init).
+        norm_cfg: normalization layer.
+        init_cfg: as in MMEngine's BaseModule.
+
+    Shapes: (N, Cin, H, W) to (N, C, ceil(H / stride), ceil(W / stride)).
+
+    Example:
+        >>> MicroBlockB(16, 32, kernel_size=5)(torch.rand(1, 16, 14, 14)).shape
+        torch.Size([1, 32, 14, 14])
+    """
+
+    def __init__(self,
+                 in_channels: int,
+                 out_channels: int,
+                 kernel_size: int = 3,
+                 stride: int = 1,
+                 expansion: Sequence[int] = (1, 6),
+                 groups1: Optional[Sequence[int]] = None,
+                 groups2: Optional[Sequence[int]] = None,
+                 dynamic: Sequence[bool] = (True, True, True),
+                 reduction: int = 8,
+                 shift_max: Optional[dict] = None,
+                 norm_cfg: dict = BN,
+                 init_cfg: Optional[dict] = None) -> None:
+        super().__init__(init_cfg)
+        hidden = in_channels * expansion[0] * expansion[1]
+        g1, g2 = resolve_groups(groups1, in_channels, hidden)
+        g3, g4 = resolve_groups(groups2, hidden, out_channels)
+        a1, a2, a3 = dynamic
+        shift_max = shift_max or {}
+        mix = {0: [], 1: [hidden // 2], 2: [hidden // 4]}[bool(a1) + bool(a2)]
+        output_reduction = reduction // 2 if out_channels < hidden else reduction
+        self.expand = group_pointwise(in_channels, hidden, g1, norm_cfg)
+        self.act1 = activation(a1, hidden, g2, reduction, shift_max)
+        self.shuffle1 = block_shuffle(hidden, [g2])
+        self.depthwise = MicroFactorizedDepthwiseConv(hidden, (1, 1), kernel_size, stride, norm_cfg)
+        self.act2 = activation(a2, hidden, hidden // g2, reduction, shift_max)
+        self.shuffle2 = block_shuffle(hidden, [], mix)
+        self.compress = group_pointwise(hidden, out_channels, g3, norm_cfg)
+        self.act3 = output_activation(a3, out_channels, g4, output_reduction, shift_max)
+        self.shuffle3 = block_shuffle(out_channels, [g4], [out_channels // 2] if a3 else [])
+        self.shortcut = stride == 1 and in_channels == out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.expand(x)
+        y = self.act1(y)
+        y = self.shuffle1(y)
+        y = self.depthwise(y)
+        y = self.act2(y)
+        y = self.shuffle2(y)
+        y = self.compress(y)
+        y = self.act3(y)
+        y = self.shuffle3(y)
+        return x + y if self.shortcut else y
+
+
+@MODELS.register_module()
+class MicroBlockC(MicroBlockB):
+    """Micro-Block-C, for the higher layers (figure 4c).
+
+    In the released models it is Micro-Block-B; the paper keeps two names because B stands once, where the lite
+    combination ends.
+    """
+
+
+@MODELS.register_module()
+class MicroBlockE(BaseModule):
+    """The last layer of the released models: the expanding half of a micro-factorized pointwise convolution and A3.
+
+    Args:
+        in_channels: Cin.
+        out_channels: C.
+        groups1: (g1, g2), groups of the convolution and of A3. Defaults to Eq. 3.
+        dynamic: which of (A1, A2, A3) are Dynamic Shift-Max; a block of this kind has A3 alone.
+        reduction: R of A3.
+        shift_max: further arguments of the Dynamic Shift-Max layer (J, shift).
+        norm_cfg: normalization layer.
+        init_cfg: as in MMEngine's BaseModule.
+
+    Shapes: (N, Cin, H, W) to (N, C, H, W).
+    """
+
+    def __init__(self,
+                 in_channels: int,
+                 out_channels: int,
+                 groups1: Optional[Sequence[int]] = None,
+                 dynamic: Sequence[bool] = (False, False, True),
+                 reduction: int = 8,
+                 shift_max: Optional[dict] = None,
+                 norm_cfg: dict = BN,
+                 init_cfg: Optional[dict] = None) -> None:
+        super().__init__(init_cfg)
+        g1, g2 = resolve_groups(groups1, in_channels, out_channels)
+        self.expand = group_pointwise(in_channels, out_channels, g1, norm_cfg)
+        self.act3 = output_activation(dynamic[2], out_channels, g2, reduction, shift_max or {})
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act3(self.expand(x))

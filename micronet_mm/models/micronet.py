@@ -1,0 +1,143 @@
+"""The MicroNet backbone."""
+from typing import Any, Mapping, Optional, Sequence, Union
+
+from mmengine.model import BaseModule
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+from .arch import Arch, Row, get_arch
+from .blocks import MicroBlockA, MicroBlockB, MicroBlockC, MicroBlockE, MicroStem
+
+BLOCKS = dict(A=MicroBlockA, B=MicroBlockB, C=MicroBlockC)
+
+
+@MODELS.register_module()
+class MicroNet(BaseModule):
+    """MicroNet (ICCV 2021), a backbone of 4 to 21 million multiply-adds at 224 x 224.
+
+    A stage ends where the stride grows: stage 0 has stride 4 and stage 3 has stride 32, as in ResNet. Stages behind the
+    last one asked for are not built.
+
+    Args:
+        arch: 'm0' to 'm3', or a table of your own: an :class:`~micronet_mm.models.Arch` or its fields as a dict.
+        in_channels: channels of the image.
+        out_indices: the stages to return, out of 0, 1, 2, 3 for strides 4, 8, 16, 32.
+        output_stride: 32, or 16 to run the blocks of stride 32 at stride 16 with the same weights (the keypoint
+            models' choice).
+        frozen_stages: -1 freezes nothing, 0 the stem, n > 0 the stem and the first n stages: no gradients, BN in eval
+            mode.
+        norm_cfg: normalization layer, for example ``dict(type='SyncBN')`` or ``dict(type='BN', requires_grad=False)``.
+        norm_eval: keep BN in eval mode when training.
+        with_cp: keep only the input of each block and recompute the rest in the backward pass.
+        J: shifts fused by Dynamic Shift-Max, the unshifted input included (Table 6).
+        K: fusions that A1 and A2 choose from (Table 6); A3 always has one.
+        shift: 'grouped' as released, or 'paper' as in Eq. 4.
+        dynamic: which of (A1, A2, A3) are Dynamic Shift-Max, in every block (Table 5). Default: as the table says.
+        init_cfg: as in MMEngine's BaseModule, for example
+            ``dict(type='Pretrained', checkpoint='m3.pth', prefix='backbone.')``.
+
+    Shapes:
+        (N, in_channels, H, W) to a tuple of (N, C_i, ceil(H / s_i), ceil(W / s_i)) with the C_i of ``out_channels``.
+
+    Raises:
+        ValueError: for an argument outside what is listed here.
+
+    Example:
+        >>> backbone = MicroNet('m3', out_indices=(1, 2, 3))
+        >>> backbone.out_channels
+        (24, 80, 864)
+        >>> [tuple(f.shape) for f in backbone(torch.rand(1, 3, 64, 96))]
+        [(1, 24, 8, 12), (1, 80, 4, 6), (1, 864, 2, 3)]
+    """
+
+    def __init__(self,
+                 arch: Union[str, Arch, Mapping[str, Any]] = 'm3',
+                 in_channels: int = 3,
+                 out_indices: Union[int, Sequence[int]] = (3, ),
+                 output_stride: int = 32,
+                 frozen_stages: int = -1,
+                 norm_cfg: dict = dict(type='BN'),
+                 norm_eval: bool = False,
+                 with_cp: bool = False,
+                 J: int = 2,
+                 K: int = 2,
+                 shift: str = 'grouped',
+                 dynamic: Optional[Sequence[bool]] = None,
+                 init_cfg: Optional[Union[dict, list]] = None) -> None:
+        super().__init__(init_cfg)
+        table = get_arch(arch)
+        stages = split_into_stages(table.rows)
+        out_indices = (out_indices, ) if isinstance(out_indices, int) else tuple(out_indices)
+        if not out_indices or not all(i in range(len(stages)) for i in out_indices):
+            raise ValueError(f'out_indices={out_indices} must name one or more of the stages 0 to {len(stages) - 1}.')
+        if output_stride not in (16, 32):
+            raise ValueError(f'output_stride={output_stride} must be 32 or 16.')
+        if frozen_stages not in range(-1, len(stages) + 1):
+            raise ValueError(f'frozen_stages={frozen_stages} must be -1 (none) to {len(stages)} (all).')
+        self.out_indices = out_indices
+        self.out_channels = tuple(stages[i][-1].channels for i in sorted(set(out_indices)))
+        self.frozen_stages = frozen_stages
+        self.norm_eval = norm_eval
+        self.with_cp = with_cp
+
+        shift_max = dict(J=J, K=K, shift=shift, init=table.init)
+        self.stem = MicroStem(in_channels, table.stem, norm_cfg)
+        self.stages = nn.ModuleList()
+        channels = table.stem[0] * table.stem[1]
+        for index, rows in enumerate(stages[:max(out_indices) + 1]):
+            blocks = nn.Sequential()
+            for row in rows:
+                stride = 1 if 4 * 2**index > output_stride else row.stride
+                blocks.append(build_block(row, channels, stride, dynamic, shift_max, norm_cfg))
+                channels = row.channels
+            self.stages.append(blocks)
+        self._freeze_stages()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        x = self.stem(x)
+        outs = []
+        for index, blocks in enumerate(self.stages):
+            for block in blocks:
+                x = checkpoint(block, x, use_reentrant=False) if self.with_cp and self.training else block(x)
+            if index in self.out_indices:
+                outs.append(x)
+        return tuple(outs)
+
+    def train(self, mode: bool = True) -> 'MicroNet':
+        """Training mode, but with frozen stages, and BN if ``norm_eval``, left in eval mode."""
+        super().train(mode)
+        self._freeze_stages()
+        if mode and self.norm_eval:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+    def _freeze_stages(self) -> None:
+        if self.frozen_stages < 0:
+            return
+        for module in (self.stem, *self.stages[:self.frozen_stages]):
+            module.eval()
+            module.requires_grad_(False)
+
+
+def split_into_stages(rows: Sequence[Row]) -> list[list[Row]]:
+    """The rows by stage: each stage begins with a block of stride 2."""
+    stages: list[list[Row]] = []
+    for row in rows:
+        if row.stride == 2:
+            stages.append([])
+        stages[-1].append(row)
+    return stages
+
+
+def build_block(row: Row, in_channels: int, stride: int, dynamic: Optional[Sequence[bool]], shift_max: dict,
+                norm_cfg: dict) -> nn.Module:
+    """The block that a row of the table describes."""
+    shared = dict(groups1=row.groups1, dynamic=dynamic or row.dynamic, reduction=8 * row.ratio, shift_max=shift_max,
+                  norm_cfg=norm_cfg)
+    if row.kind == 'E':
+        return MicroBlockE(in_channels, row.channels, **shared)
+    return BLOCKS[row.kind](in_channels, row.channels, row.kernel, stride, row.expansion, groups2=row.groups2, **shared)

@@ -1,0 +1,27 @@
+import pytest
+import torch
+from released import ARCHS, released_state_dict
+
+from micronet_mm.checkpoint import convert_checkpoint
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture(scope='session')
+def released(tmp_path_factory):
+    """Arch -> path of a checkpoint in the released format."""
+    folder = tmp_path_factory.mktemp('released')
+    for arch in ARCHS:
+        tensors = {f'module.{k}': v for k, v in released_state_dict(arch).items()}
+        torch.save(dict(epoch=600, arch='MicroNet', state_dict=tensors, best_prec1=0.0, optimizer={}),
+                   folder / f'{arch}.pth')
+    return {arch: folder / f'{arch}.pth' for arch in ARCHS}
+
+
+@pytest.fixture(scope='session')
+def converted(released, tmp_path_factory):
+    """Arch -> path of the converted checkpoint."""
+    folder = tmp_path_factory.mktemp('converted')
+    for arch, path in released.items():
+        assert convert_checkpoint(path, folder / f'{arch}.pth') == arch
+    return {arch: folder / f'{arch}.pth' for arch in ARCHS}
