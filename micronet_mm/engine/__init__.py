@@ -1,0 +1,1 @@
+"""What surrounds a run: command line, checks of the files it needs."""

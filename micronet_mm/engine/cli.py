@@ -1,0 +1,91 @@
+"""What ``tools/train.py`` and ``tools/test.py`` share: options, the config they lead to, and errors of one line."""
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+
+def common_parser(description: str) -> argparse.ArgumentParser:
+    """The options of MMLab's tools that training and testing have in common."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: work_dirs/<config name>)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                        help='replace settings of the config, for example train_dataloader.batch_size=4')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
+                        help='how the processes of a distributed run were started')
+    # torchrun sets LOCAL_RANK; torch.distributed.launch passes this option instead.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    return parser
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """The config with the common options applied.
+
+    Raises:
+        FileNotFoundError: if the config or one of its bases does not exist.
+        ModuleNotFoundError: if it builds on a package that is not installed.
+    """
+    if not Path(args.config).is_file():
+        raise FileNotFoundError(f'the config {args.config} does not exist; name a file, such as those in configs/.')
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg = Config.fromfile(args.config)
+    cfg.launcher = args.launcher
+    if args.cfg_options:
+        cfg.merge_from_dict(args.cfg_options)
+    if args.work_dir:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
+    if 'preprocess_cfg' in cfg:  # mmpose's name for a model-independent data preprocessor
+        cfg.model.setdefault('data_preprocessor', cfg.preprocess_cfg)
+    return cfg
+
+
+def enable_amp(cfg: Config) -> None:
+    """Switch to mixed precision.
+
+    Raises:
+        ValueError: if the optimizer wrapper cannot, or the machine has no accelerator.
+    """
+    kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
+    if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
+        raise ValueError(f"--amp replaces an optim_wrapper of type 'OptimWrapper', but the config has {kind!r}; "
+                         'set mixed precision in the config.')
+    if not torch.accelerator.is_available():
+        raise ValueError('--amp needs an accelerator and PyTorch sees none here; run without it.')
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+
+
+def enable_auto_scale_lr(cfg: Config) -> None:
+    """Scale the learning rate with the total batch.
+
+    Raises:
+        ValueError: if the config does not say for which batch its learning rate is meant.
+    """
+    if not (cfg.get('auto_scale_lr') or {}).get('base_batch_size'):
+        raise ValueError('--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config: the total batch '
+                         'that its learning rate is meant for.')
+    cfg.auto_scale_lr.enable = True
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """End the program with one line on stderr where a user's mistake shows; not for errors of the run itself."""
+    try:
+        yield
+    except (FileNotFoundError, ImportError, ValueError) as error:
+        sys.exit(f'error: {error}')
+
+
+def build_runner(cfg: Config) -> Runner:
+    """MMEngine's Runner, or the one that ``runner_type`` names."""
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)

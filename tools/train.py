@@ -1,0 +1,50 @@
+#!/usr/bin/env python
+"""Train from a config: classification, detection or keypoints."""
+import argparse
+
+from mmengine.config import Config
+
+from micronet_mm.engine.cli import (
+    build_runner,
+    common_parser,
+    enable_amp,
+    enable_auto_scale_lr,
+    load_config,
+    one_line_errors,
+)
+from micronet_mm.engine.preflight import check_files
+
+
+def parse_args() -> argparse.Namespace:
+    parser = common_parser(__doc__)
+    parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
+                        help='continue from CHECKPOINT, or from the last one in the work dir')
+    parser.add_argument('--amp', action='store_true', help='mixed precision')
+    parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the total batch')
+    return parser.parse_args()
+
+
+def prepare(args: argparse.Namespace) -> Config:
+    cfg = load_config(args)
+    if args.amp:
+        enable_amp(cfg)
+    if args.auto_scale_lr:
+        enable_auto_scale_lr(cfg)
+    if args.resume:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    validates = ['val'] if cfg.get('val_cfg') else []
+    check_files(cfg, [f'{phase}_dataloader' for phase in ['train', *validates]],
+                [f'{phase}_evaluator' for phase in validates])
+    return cfg
+
+
+def main() -> None:
+    args = parse_args()
+    with one_line_errors():
+        cfg = prepare(args)
+    build_runner(cfg).train()
+
+
+if __name__ == '__main__':
+    main()
