@@ -4,8 +4,9 @@
 """
 from . import layers, models
 from .checkpoint import allow_mmengine_checkpoints
+from .engine import hooks
 
 __version__ = '0.1.0'
-__all__ = ['__version__', 'layers', 'models']
+__all__ = ['__version__', 'hooks', 'layers', 'models']
 
 allow_mmengine_checkpoints()

@@ -1,6 +1,7 @@
 """Turn released MicroNet weights into MMEngine checkpoints."""
 import os
 import tempfile
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Union
@@ -105,7 +106,9 @@ def _read(path: Path) -> Mapping[str, Tensor]:
     if not path.is_file():
         raise FileNotFoundError(f'{path} does not exist; give the released MicroNet checkpoint (.pth) to convert.')
     try:
-        content: Any = torch.load(path, map_location='cpu', weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # what matters about odd pickles is said below
+            content: Any = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(f'{path} cannot be read as a checkpoint of plain tensors: {reason}') from None

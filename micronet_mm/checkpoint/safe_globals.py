@@ -5,6 +5,9 @@ MMEngine keeps beside the weights (the message hub's history buffers, which are 
 named here hold data and run no code of the file's choosing, so they are safe to allow; every other global in a
 checkpoint is still refused.
 """
+from pickle import UnpicklingError
+from typing import Callable
+
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
@@ -18,8 +21,21 @@ except ImportError:  # NumPy 1
 _NUMPY_MODULES = ('numpy._core.multiarray', 'numpy.core.multiarray')
 _DTYPES = ('float16', 'float32', 'float64', 'int8', 'int16', 'int32', 'int64', 'uint8', 'bool')
 
+
+def history_buffer_method(cls: type, name: str) -> Callable:
+    """Stands in for ``getattr``, through which a pickled HistoryBuffer names its default statistics.
+
+    Raises:
+        UnpicklingError: for anything but those four methods; the real ``getattr`` would open every module.
+    """
+    if cls is not HistoryBuffer or name not in ('min', 'max', 'current', 'mean'):
+        raise UnpicklingError(f'the checkpoint asks for attribute {name!r} of {cls!r}, which is not safe to allow')
+    return getattr(HistoryBuffer, name)
+
+
 SAFE_GLOBALS = [
     HistoryBuffer,
+    (history_buffer_method, 'builtins.getattr'),
     np.ndarray,
     np.dtype,
     *sorted({type(np.dtype(name)) for name in _DTYPES}, key=lambda t: t.__name__),

@@ -1,1 +1,1 @@
-"""What surrounds a run: command line, checks of the files it needs."""
+"""What surrounds a run: hooks, the command line, checks of the files it needs."""

@@ -83,7 +83,8 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, ImportError, ValueError) as error:
-        sys.exit(f'error: {error}')
+        # MMEngine wraps a failed custom_imports in a page of text; its cause is the line to show.
+        sys.exit(f'error: {error.__cause__ or error}')
 
 
 def build_runner(cfg: Config) -> Runner:

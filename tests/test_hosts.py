@@ -1,0 +1,90 @@
+"""What a user of mmdet, mmpose or mmpretrain meets: names in the registry and the hosts' own tools."""
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mm import call, write_config
+from mmengine.config import Config
+from mmengine.registry import MODELS
+from mmengine.utils import get_installed_path
+
+from micronet_mm.datasets import write_figures
+from micronet_mm.models import MicroNet
+
+
+def test_import_is_light():
+    code = ("import sys, micronet_mm; heavy = {'mmdet', 'mmpose', 'mmpretrain', 'mmcv.ops', 'matplotlib', 'scipy', "
+            "'pycocotools', 'torchvision', 'triton'}; print(sorted(heavy & set(sys.modules)))")
+    run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert run.stdout == '[]\n', run.stdout + run.stderr
+    assert run.stderr == ''
+
+
+@pytest.mark.parametrize('host', ['mmdet', 'mmpose', 'mmpretrain'])
+def test_backbone_is_found_from_every_scope_without_prefix(host):
+    registry = pytest.importorskip(f'{host}.registry')
+    assert isinstance(registry.MODELS.build(dict(type='MicroNet', arch='m0')), MicroNet)
+    assert MODELS.get('MicroNet') is MicroNet
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp('data') / 'figures'
+    write_figures(root, num_train=8, num_val=2)
+    return root
+
+
+ONE_EPOCH = 'train_cfg = dict(max_epochs=1, val_interval=1)\n'
+UNTOUCHED_BASE = '''
+_base_ = ['mmdet::_base_/models/{base}.py', 'mmdet::_base_/datasets/coco_detection.py',
+          'mmdet::_base_/schedules/schedule_1x.py', 'mmdet::_base_/default_runtime.py']
+custom_imports = dict(imports=['micronet_mm'])
+model = dict(
+    backbone=dict(_delete_=True, type='MicroNet', arch='m0', out_indices=(0, 1, 2, 3)),
+    neck=dict(in_channels=[8, 12, 32, 384]))
+data_root = '{data}/'
+data = dict(data_root=data_root, metainfo=dict(classes=('person', 'disc', 'square', 'triangle')))
+load, annotations = dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True)
+small = dict(type='Resize', scale=(64, 64), keep_ratio=True)
+meta = dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))
+train_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(
+    **data, ann_file='annotations/train.json', data_prefix=dict(img='train/'),
+    pipeline=[load, annotations, small, dict(type='PackDetInputs')]))
+val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(
+    **data, ann_file='annotations/val.json', data_prefix=dict(img='val/'), pipeline=[load, small, annotations, meta]))
+test_dataloader = val_dataloader
+val_evaluator = dict(ann_file=data_root + 'annotations/val.json')
+test_evaluator = val_evaluator
+train_cfg = dict(max_epochs=1)
+'''
+
+
+def test_mmdet_trains_our_config(data, tmp_path):
+    config = write_config(tmp_path / 'ours.py', data, ONE_EPOCH)
+    train = Path(get_installed_path('mmdet')) / '.mim' / 'tools' / 'train.py'
+    run = call(train, config, cwd=tmp_path)
+    assert run.returncode == 0, run.stdout[-2000:]
+    assert (tmp_path / 'work_dirs' / 'ours' / 'epoch_1.pth').exists()
+
+
+@pytest.mark.parametrize('base', ['retinanet_r50_fpn', 'faster-rcnn_r50_fpn'])
+def test_mmdet_trains_its_own_base_with_our_backbone(base, data, tmp_path):
+    (tmp_path / 'theirs.py').write_text(UNTOUCHED_BASE.format(base=base, data=data))
+    train = Path(get_installed_path('mmdet')) / '.mim' / 'tools' / 'train.py'
+    run = call(train, 'theirs.py', cwd=tmp_path)
+    assert run.returncode == 0, run.stdout[-2000:]
+    assert (tmp_path / 'work_dirs' / 'theirs' / 'epoch_1.pth').exists()
+
+
+def test_retinanet_config_is_the_recipe():
+    cfg = Config.fromfile(Path(__file__).parents[1] / 'configs' / 'retinanet_micronet_m3.py')
+    assert cfg.train_cfg.max_epochs == 36
+    assert cfg.param_scheduler[1].milestones == [28, 33]
+    assert cfg.optim_wrapper.optimizer == dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=1e-4)
+    resize = next(t for t in cfg.train_dataloader.dataset.pipeline if t.type == 'RandomChoiceResize')
+    assert [tuple(s) for s in resize.scales] == [(1333, s) for s in (640, 672, 704, 736, 768, 800)]
+    assert cfg.auto_scale_lr.base_batch_size == 16 and cfg.train_dataloader.batch_size == 2
+    assert cfg.model.backbone.norm_eval and not cfg.model.backbone.norm_cfg.requires_grad
+    backbone = MODELS.build(dict(cfg.model.backbone, init_cfg=None))
+    assert list(backbone.out_channels) == cfg.model.neck.in_channels

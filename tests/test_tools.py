@@ -1,0 +1,104 @@
+"""``tools/train.py`` and ``tools/test.py`` from the outside."""
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+from mm import DEMO, ROOT, call, write_config
+
+from micronet_mm.datasets import write_figures
+
+TRAIN, TEST = ROOT / 'tools' / 'train.py', ROOT / 'tools' / 'test.py'
+RETINANET = ROOT / 'configs' / 'retinanet_micronet_m3.py'
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp('data') / 'figures'
+    write_figures(root, num_train=16, num_val=4)
+    return root
+
+
+@pytest.mark.parametrize(('command', 'message'), [
+    ([TRAIN, 'configs/nothing.py'], r'the config configs/nothing\.py does not exist; name a file'),
+    ([TRAIN, RETINANET], r'data/coco/ does not exist, which the dataset of train_dataloader needs\. Download'),
+    ([TRAIN, DEMO], r'data/figures/ does not exist, which the dataset of train_dataloader needs\.'),
+    ([TEST, RETINANET, 'x.pth'], r'data/coco/ does not exist, which the dataset of test_dataloader needs\.'),
+    ([TRAIN, DEMO, '--auto-scale-lr', '--cfg-options', 'auto_scale_lr=None'], r'--auto-scale-lr needs auto_scale_lr='),
+    pytest.param([TRAIN, DEMO, '--amp'], '--amp needs an accelerator',
+                 marks=pytest.mark.skipif(torch.cuda.is_available(), reason='with an accelerator --amp is fine')),
+])
+def test_a_mistake_gets_one_line(command, message, tmp_path):
+    run = call(*command, cwd=tmp_path)
+    lines = run.stdout.splitlines()
+    assert run.returncode == 1
+    assert [line for line in lines if line.startswith('error: ')] == lines[-1:]
+    assert re.search(message, lines[-1])
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(('text', 'arguments', 'message'), [
+    ("model = dict(backbone=dict(init_cfg=dict(_delete_=True, type='Pretrained', checkpoint='no.pth')))", [],
+     r'no\.pth does not exist, which the initialization .* Convert the released weights'),
+    ('', ['--resume', 'no.pth'], r'no\.pth does not exist, which load_from needs'),
+    ('', ['--cfg-options', 'train_dataloader.dataset.ann_file=annotations/no.json'],
+     r'figures/annotations/no\.json does not exist, which the dataset of train_dataloader'),
+    ('', ['--cfg-options', 'val_evaluator.ann_file=no.json'], r'no\.json does not exist, which val_evaluator needs'),
+    ("custom_imports = dict(imports=['no_such_module'], allow_failed_imports=False)", [],
+     'no_such_module'),
+])
+def test_a_missing_file_gets_one_line(text, arguments, message, data, tmp_path):
+    config = write_config(tmp_path / 'tiny.py', data, text)
+    run = call(TRAIN, config, *arguments, cwd=tmp_path)
+    assert run.returncode == 1
+    assert re.search(f'^error: .*{message}', run.stdout.splitlines()[-1])
+
+
+def test_train_then_test(data, tmp_path):
+    config = write_config(tmp_path / 'tiny.py', data, '''
+train_cfg = dict(max_epochs=1, val_interval=1)
+model = dict(test_cfg=dict(score_thr=0.0))  # an untrained detector must find something
+''')
+    run = call(TRAIN, config, cwd=tmp_path)
+    assert run.returncode == 0, run.stdout[-2000:]
+    work_dir = tmp_path / 'work_dirs' / 'tiny'  # named after the config
+    run = call(TEST, config, work_dir / 'epoch_1.pth', '--out', 'found.pkl', '--show-dir', 'drawn', cwd=tmp_path)
+    assert run.returncode == 0, run.stdout[-2000:]
+    assert 'coco/bbox_mAP_50' in run.stdout
+    assert (tmp_path / 'found.pkl').stat().st_size > 0
+    assert len(list(work_dir.rglob('drawn/*.jpg'))) == 4
+
+
+def test_killed_training_resumes_to_the_same_weights(data, tmp_path):
+    """SIGKILL in the middle, then --resume: bit for bit what an unbroken run gives."""
+    config = write_config(
+        tmp_path / 'tiny.py', data, '''
+train_cfg = dict(max_epochs=4, val_interval=10)
+default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=9, save_best=None), logger=dict(interval=1))
+randomness = dict(seed=7, deterministic=True)
+''')
+    assert call(TRAIN, config, '--work-dir', 'unbroken', cwd=tmp_path).returncode == 0
+
+    env = dict(os.environ, OMP_NUM_THREADS='1')
+    killed = subprocess.Popen([sys.executable, TRAIN, config, '--work-dir', 'killed'], cwd=tmp_path, env=env,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    for line in killed.stdout:
+        if re.search(r'Epoch\(train\) *\[3\]\[ *[2-7]/8\]', line):  # epoch 2 is saved, epoch 3 under way
+            killed.send_signal(signal.SIGKILL)
+            break
+    assert killed.wait() == -signal.SIGKILL
+    assert not (tmp_path / 'killed' / 'epoch_3.pth').exists()
+
+    run = call(TRAIN, config, '--work-dir', 'killed', '--resume', cwd=tmp_path)
+    assert run.returncode == 0, run.stdout[-2000:]
+    assert re.search(r'resumed epoch: 2', run.stdout)
+    unbroken, resumed = (torch.load(tmp_path / run / 'epoch_4.pth') for run in ('unbroken', 'killed'))
+    assert unbroken['meta']['iter'] == resumed['meta']['iter'] == 32
+    for key, value in unbroken['state_dict'].items():
+        assert torch.equal(value, resumed['state_dict'][key]), key
+    for index, state in unbroken['optimizer']['state'].items():
+        for name, value in state.items():
+            assert torch.equal(value, resumed['optimizer']['state'][index][name])
