@@ -26,7 +26,7 @@ test: lint
 proofs: $(READY)
 	$(PY) -m pytest -m slow
 
-$(FIGURES)/annotations/train.json: $(READY) $(wildcard micronet_mm/datasets/*.py)
+$(FIGURES)/annotations/train.json: $(wildcard micronet_mm/datasets/*.py) | $(READY)
 	$(PY) tools/make_figures.py $(FIGURES)
 
 demo: $(READY) $(FIGURES)/annotations/train.json

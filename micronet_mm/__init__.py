@@ -2,6 +2,12 @@
 
 ``custom_imports=dict(imports=['micronet_mm'])`` in a config of any of them makes ``type='MicroNet'`` known.
 """
+from importlib.util import find_spec
+
+if find_spec('mmcv') is None:
+    raise ModuleNotFoundError('micronet_mm needs mmcv or mmcv-lite, 2.0 or later; the lite one is enough for the '
+                              "backbone and installs at once: pip install 'mmcv-lite>=2.0,<2.3'.")
+
 from . import layers, models
 from .checkpoint import allow_mmengine_checkpoints
 from .engine import hooks

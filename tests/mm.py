@@ -8,11 +8,11 @@ ROOT = Path(__file__).parents[1]
 DEMO = ROOT / 'configs' / 'demo' / 'retinanet_micronet_m3_demo.py'
 
 
-def call(*command, cwd, **kwargs):
+def call(*command, cwd, timeout=300, **kwargs):
     """Run a Python program; its output is in the result's ``stdout``."""
     env = dict(os.environ, OMP_NUM_THREADS='1')
     return subprocess.run([sys.executable, *map(str, command)], cwd=cwd, env=env, text=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, timeout=300, **kwargs)
+                          stderr=subprocess.STDOUT, timeout=timeout, **kwargs)
 
 
 def write_config(path, data, text='', base=DEMO):

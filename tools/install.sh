@@ -62,7 +62,13 @@ fi
 
 # No build isolation below: these builds look at the installed torch and numpy, and need a setuptools that still has
 # pkg_resources.
-run 'build tools' pip setuptools wheel ninja psutil cython numpy
+run 'build tools' pip setuptools wheel ninja psutil cython numpy opencv-python
+
+# On a machine without a display opencv-python lacks libGL. Its headless twin fills the same folder, and pip still counts
+# opencv-python, which MMEngine asks for, as installed.
+if ! works 'import cv2'; then
+    run 'opencv: no libGL on this machine, taking the headless build' pip --no-deps opencv-python-headless
+fi
 
 # mmcv is published as source only. MMCV_WITH_OPS compiles its C++ operators, and the CUDA ones where torch sees a GPU.
 if works 'import mmcv.ops'; then

@@ -9,8 +9,8 @@ from micronet_mm.datasets import write_figures
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('root', help='folder to create')
-    parser.add_argument('--train', type=int, default=600, help='images to train on (default %(default)s)')
-    parser.add_argument('--val', type=int, default=100, help='images held out (default %(default)s)')
+    parser.add_argument('--train', type=int, default=2000, help='images to train on (default %(default)s)')
+    parser.add_argument('--val', type=int, default=200, help='images held out (default %(default)s)')
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args()
     try:

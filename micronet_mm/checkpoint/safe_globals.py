@@ -11,6 +11,7 @@ from typing import Callable
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.utils import digit_version
 
 try:
     from numpy._core.multiarray import _reconstruct, scalar
@@ -45,4 +46,5 @@ SAFE_GLOBALS = [
 
 def allow_mmengine_checkpoints() -> None:
     """Allow-list what an MMEngine training checkpoint holds; called when ``micronet_mm`` is imported."""
-    torch.serialization.add_safe_globals(SAFE_GLOBALS)
+    if digit_version(torch.__version__) >= digit_version('2.6'):
+        torch.serialization.add_safe_globals(SAFE_GLOBALS)

@@ -50,8 +50,8 @@ def random_color(rng: np.random.Generator) -> np.ndarray:
 
 def texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """Cloudy colour noise, sometimes striped or checkered: (H, W, 3) float32, 0 to 255."""
-    coarse = rng.uniform(0, 255, (*rng.integers(2, 7, 2), 3)).astype(np.float32)
-    base = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    coarse = random_color(rng) + rng.normal(0, rng.uniform(10, 60), (*rng.integers(2, 7, 2), 3))
+    base = cv2.resize(coarse.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
     pattern = rng.choice(['plain', 'stripes', 'checks'], p=[0.5, 0.3, 0.2])
     if pattern != 'plain':
         period = rng.uniform(5, 24)
@@ -96,14 +96,11 @@ def draw_shape(rng: np.random.Generator, canvas: Canvas, name: str, owner: int) 
     height, width = canvas.owner.shape
     size = min(height, width) * np.exp(rng.uniform(np.log(0.09), np.log(0.28)))
     center = rng.uniform((0, 0), (width, height))
-    if name == 'disc':
-        angles = np.linspace(0, 2 * np.pi, 40, endpoint=False)
-        squeeze = np.array([1.0, rng.uniform(0.75, 1.0)])
-    else:
-        corners = 4 if name == 'square' else 3
-        angles = np.arange(corners) * 2 * np.pi / corners
-        squeeze = np.array([1.0, rng.uniform(0.85, 1.15)])
-    turn = rng.uniform(0, 2 * np.pi)
+    corners = {'disc': 40, 'square': 4, 'triangle': 3}[name]
+    first = np.pi / 4 if name == 'square' else -np.pi / 2  # a square stands on its side, a triangle points up
+    angles = first + np.arange(corners) * 2 * np.pi / corners
+    squeeze = rng.uniform(0.8, 1.0, 2)
+    turn = rng.normal(0, 0.25)
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     outline = np.stack([np.cos(angles), np.sin(angles)], 1) * squeeze @ rotation * size + center
     mask = np.zeros((height, width), np.uint8)
@@ -174,7 +171,7 @@ def draw_scene(rng: np.random.Generator) -> tuple[np.ndarray, list[dict]]:
     Returns:
         The image, (H, W, 3) uint8 BGR, and its annotations: COCO's fields less the ids.
     """
-    height, width = rng.integers(160, 225, 2)
+    height, width = rng.integers(144, 193, 2)
     background = texture(rng, height, width)
     draw_clutter(rng, background)
     canvas = Canvas(background.astype(np.uint8))
@@ -236,7 +233,7 @@ def write_split(root: Path, split: str, num_images: int, seed: int) -> None:
     (root / 'annotations' / f'{split}.json').write_text(json.dumps(content))
 
 
-def write_figures(root: Union[str, Path], num_train: int = 600, num_val: int = 100, seed: int = 0) -> None:
+def write_figures(root: Union[str, Path], num_train: int = 2000, num_val: int = 200, seed: int = 0) -> None:
     """Write the dataset: ``train/``, ``val/`` and ``annotations/{train,val}.json`` under ``root``.
 
     An image depends on the seed, the split and its number alone, so a larger dataset begins with the smaller one. The

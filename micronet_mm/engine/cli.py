@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
 from mmengine.config import Config, DictAction
+from mmengine.device import get_device
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
@@ -59,8 +59,9 @@ def enable_amp(cfg: Config) -> None:
     if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
         raise ValueError(f"--amp replaces an optim_wrapper of type 'OptimWrapper', but the config has {kind!r}; "
                          'set mixed precision in the config.')
-    if not torch.accelerator.is_available():
-        raise ValueError('--amp needs an accelerator and PyTorch sees none here; run without it.')
+    if get_device() in ('cpu', 'mps'):
+        raise ValueError(f"--amp needs an accelerator that MMEngine's AmpOptimWrapper knows, not {get_device()!r}; "
+                         'run without it.')
     cfg.optim_wrapper.type = 'AmpOptimWrapper'
     cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
 
