@@ -6,10 +6,12 @@ import pickle
 import pytest
 import torch
 from mmengine.runner import load_checkpoint
+from released import normal
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from micronet_mm.models import ARCHS, MicroNet, get_arch
+from micronet_mm.layers import DynamicShiftMax
+from micronet_mm.models import ARCHS, MicroNet, get_arch, micronet
 
 STAGES = dict(m0=(8, 12, 32, 384), m1=(8, 16, 32, 576), m2=(12, 24, 64, 768), m3=(16, 24, 80, 864))
 
@@ -27,6 +29,10 @@ def test_output_stride_16_keeps_the_weights_and_the_resolution():
     plain, fine = MicroNet('m2'), MicroNet('m2', output_stride=16)
     fine.load_state_dict(plain.state_dict())
     assert fine.eval()(torch.rand(1, 3, 64, 48))[0].shape == (1, 768, 4, 3)
+    strides = [conv.stride for conv in fine.stages[3].modules() if isinstance(conv, nn.Conv2d)]
+    assert set(strides) == {(1, 1)}
+    for a, b in zip(plain.stages[:3].modules(), fine.stages[:3].modules()):
+        assert getattr(a, 'stride', None) == getattr(b, 'stride', None)
 
 
 def test_only_the_stages_asked_for_are_built():
@@ -73,7 +79,11 @@ def test_other_norms(norm):
     assert backbone.eval()(torch.rand(2, 3, 32, 32))[0].shape == (2, 384, 1, 1)
 
 
-def test_with_cp_gives_the_same_gradients():
+def test_with_cp_recomputes_every_block_to_the_same_gradients(monkeypatch):
+    recomputed = []
+    checkpoint = micronet.checkpoint
+    monkeypatch.setattr(micronet, 'checkpoint', lambda block, *args, **kwargs: (recomputed.append(block),
+                                                                               checkpoint(block, *args, **kwargs))[1])
     torch.manual_seed(0)
     plain = MicroNet('m0').train()
     saving = MicroNet('m0', with_cp=True).train()
@@ -81,22 +91,24 @@ def test_with_cp_gives_the_same_gradients():
     x = torch.rand(4, 3, 64, 64)
     for backbone in (plain, saving):
         backbone(x)[0].square().mean().backward()
+    assert recomputed == [block for stage in saving.stages for block in stage]
     for a, b in zip(plain.parameters(), saving.parameters()):
         torch.testing.assert_close(a.grad, b.grad)
 
 
-# bfloat16 has 8 times coarser a mantissa, and 12 blocks of random weights amplify every rounding.
-@pytest.mark.parametrize(('dtype', 'tolerance'), [(torch.float16, 0.1), (torch.bfloat16, 0.8)])
+@pytest.mark.parametrize(('dtype', 'tolerance'), [(torch.float16, 0.01), (torch.bfloat16, 0.05)])
 def test_half_precision(dtype, tolerance, converted):
-    torch.manual_seed(0)
+    """Each block on its own: 12 blocks of random weights would amplify every rounding."""
     backbone = MicroNet('m3').eval()
     load_checkpoint(backbone, str(converted['m3']), revise_keys=[('^backbone.', '')])
-    x = torch.rand(1, 3, 64, 64)
+    x = normal(0, 1, 3, 64, 64)
     with torch.no_grad():
-        reference = backbone(x)[0]
-        half = copy.deepcopy(backbone).to(dtype)(x.to(dtype))[0]
-    assert half.dtype == dtype
-    assert (half.float() - reference).norm() < tolerance * reference.norm()
+        for block in (backbone.stem, *(block for stage in backbone.stages for block in stage)):
+            y, half = block(x), copy.deepcopy(block).to(dtype)(x.to(dtype))
+            assert half.dtype == dtype
+            assert (half.float() - y).norm() < tolerance * y.norm()
+            x = y
+        assert backbone.to(dtype)(torch.rand(1, 3, 64, 64, dtype=dtype))[0].dtype == dtype
 
 
 def test_autocast_keeps_activations_narrow():
@@ -148,6 +160,14 @@ def test_initialization_follows_the_released_rule():
             assert not module.bias.any()
 
 
+def test_init_cfg_has_the_last_word_everywhere():
+    backbone = MicroNet('m0', init_cfg=dict(type='Constant', layer='Conv2d', val=0.5))
+    backbone.init_weights()
+    for module in backbone.modules():
+        if isinstance(module, nn.Conv2d):
+            assert (module.weight == 0.5).all()
+
+
 def test_pretrained_weights_load_by_prefix(converted):
     backbone = MicroNet('m0', init_cfg=dict(type='Pretrained', checkpoint=str(converted['m0']), prefix='backbone.'))
     backbone.init_weights()
@@ -168,13 +188,22 @@ def test_custom_table_as_a_config_holds_it():
     assert [f.shape for f in backbone(torch.rand(2, 3, 32, 32))] == [(2, 12, 8, 8), (2, 96, 4, 4)]
 
 
-def test_operator_settings_reach_every_layer():
-    plain = sum(p.numel() for p in MicroNet('m2').parameters())
-    three = sum(p.numel() for p in MicroNet('m2', J=3).parameters())
-    static = MicroNet('m2', dynamic=(False, False, False))
-    assert three > plain > sum(p.numel() for p in static.parameters())
-    for setting in (dict(J=1), dict(K=1), dict(K=3), dict(shift='paper'), dict(dynamic=(False, True, False))):
-        assert MicroNet('m2', **setting)(torch.rand(2, 3, 32, 32))[0].shape == (2, 768, 1, 1)
+@pytest.mark.parametrize('settings', [dict(J=1), dict(J=3), dict(K=1), dict(K=3), dict(shift='paper')], ids=str)
+def test_operator_settings_reach_every_layer(settings):
+    backbone = MicroNet('m2', **settings)
+    layers = [(name, m) for name, m in backbone.named_modules() if isinstance(m, DynamicShiftMax)]
+    assert layers
+    for name, layer in layers:
+        assert settings.get('J', 2) == layer.J and layer.shift == settings.get('shift', 'grouped')
+        assert (1 if 'act3' in name else settings.get('K', 2)) == layer.K  # A3 has one fusion, whatever K
+    assert backbone(torch.rand(2, 3, 32, 32))[0].shape == (2, 768, 1, 1)
+
+
+@pytest.mark.parametrize('dynamic', [(False, False, False), (False, True, False), (True, True, True)])
+def test_dynamic_says_which_activations_are_shift_max(dynamic):
+    backbone = MicroNet('m2', dynamic=dynamic)
+    found = {name.rpartition('act')[2] for name, m in backbone.named_modules() if isinstance(m, DynamicShiftMax)}
+    assert found == {str(i) for i, wanted in enumerate(dynamic, start=1) if wanted}
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
@@ -190,6 +219,8 @@ def test_operator_settings_reach_every_layer():
     (dict(frozen_stages=5), 'frozen_stages=5 must be -1'),
     (dict(J=0), 'J=0'),
     (dict(shift='circular'), "shift='circular'"),
+    (dict(dynamic=True), 'dynamic=True must say'),
+    (dict(dynamic=()), r'dynamic=\(\) must say'),
 ])
 def test_bad_arguments_get_one_clear_line(arguments, message):
     with pytest.raises(ValueError, match=message) as caught:

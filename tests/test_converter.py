@@ -58,6 +58,13 @@ def test_misfits_are_named(spoil, misfit):
         convert_state_dict(released)
 
 
+def test_a_tensor_given_twice_is_refused():
+    released = released_state_dict('m0')
+    released['module.classifier.2.linear.0.bias'] = torch.zeros(1000)
+    with pytest.raises(ValueError, match=r"both with and without 'module\.'"):
+        convert_state_dict(released)
+
+
 class Payload:
 
     def __reduce__(self):

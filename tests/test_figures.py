@@ -74,8 +74,22 @@ def test_a_dataset_is_replaced_but_nothing_else(tmp_path):
     write_figures(tmp_path / 'data', num_train=2, num_val=1)
     assert len(list((tmp_path / 'data' / 'train').iterdir())) == 2
     assert [p.name for p in tmp_path.iterdir()] == ['data']
-    (tmp_path / 'mine').mkdir()
-    (tmp_path / 'mine' / 'thesis.txt').touch()
+    for folder in ('annotations', 'train', 'val'):  # somebody's own dataset
+        (tmp_path / 'mine' / folder).mkdir(parents=True)
+    (tmp_path / 'mine' / 'annotations' / 'train.json').write_text('{"info": {"description": "mine"}}')
     with pytest.raises(FileExistsError, match='something other'):
         write_figures(tmp_path / 'mine')
-    assert (tmp_path / 'mine' / 'thesis.txt').exists()
+    assert (tmp_path / 'mine' / 'annotations' / 'train.json').exists()
+
+
+def test_keypoints_can_be_evaluated(root):
+    coco = pytest.importorskip('xtcocotools.coco')
+    from xtcocotools.cocoeval import COCOeval
+    truth = coco.COCO(str(root / 'annotations' / 'person_keypoints_val.json'))
+    found = [dict(image_id=a['image_id'], category_id=1, keypoints=a['keypoints'], score=1.0)
+             for a in truth.anns.values()]
+    evaluation = COCOeval(truth, truth.loadRes(found), 'keypoints')
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    assert evaluation.stats[0] == pytest.approx(1.0)

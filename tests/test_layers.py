@@ -15,7 +15,7 @@ from micronet_mm.layers import (
     num_groups,
 )
 from micronet_mm.layers.dynamic_shift_max import make_divisible
-from micronet_mm.models import ARCHS
+from micronet_mm.models import ARCHS, MicroBlockB
 
 
 def without_norm(module):
@@ -102,6 +102,12 @@ def test_dynamic_shift_max_starts_near_the_identity():
 def test_dynamic_shift_max_refuses(arguments, message):
     with pytest.raises(ValueError, match=message):
         DynamicShiftMax(**arguments)
+
+
+@pytest.mark.parametrize('groups', [None, (None, 4), (4, None)])
+def test_groups_not_given_follow_equation_3(groups):
+    block = MicroBlockB(16, 32, groups1=groups, reduction=1)
+    assert block.expand.conv.groups == block.act1.groups == 4
 
 
 def test_even_kernel_is_refused():

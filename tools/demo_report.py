@@ -23,15 +23,13 @@ def latest_run(work_dir: Path) -> Path:
     return runs[-1].parent
 
 
-def draw_curves(records: list[dict], target: Path) -> None:
+def draw_curves(training: list[dict], validation: list[dict], target: Path) -> None:
     """Loss over iterations and every AP over epochs, side by side."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), constrained_layout=True)
-    training = [r for r in records if 'loss' in r]
     for name in [k for k in training[0] if k == 'loss' or k.startswith('loss_')]:
         left.plot([r['step'] for r in training], [r[name] for r in training], label=name)
     left.set(xlabel='iteration', ylabel='training loss', ylim=(0, None))
     left.legend()
-    validation = [r for r in records if 'loss' not in r]
     for name, label in find_metrics(validation).items():
         right.plot([r['step'] for r in validation], [r[name] for r in validation], marker='o', label=label)
     right.set(xlabel='epoch', ylabel='held-out images', ylim=(0, 1))
@@ -72,9 +70,13 @@ def main() -> None:
     work_dir = parser.parse_args().work_dir
     run = latest_run(work_dir)
     records = [json.loads(line) for line in (run / 'scalars.json').read_text().splitlines()]
-    draw_curves(records, work_dir / 'curves.png')
-    draw_predictions(last_pictures(run / 'vis_image'), work_dir / 'predictions.png')
+    training = [r for r in records if 'loss' in r]
     validation = [r for r in records if 'loss' not in r]
+    pictures = last_pictures(run / 'vis_image')
+    if not (training and validation and pictures):
+        sys.exit(f'error: {run} holds no finished validation with pictures yet; let the training reach one.')
+    draw_curves(training, validation, work_dir / 'curves.png')
+    draw_predictions(pictures, work_dir / 'predictions.png')
     scores = '  '.join(f'{label} {validation[-1][key]:.3f}' for key, label in find_metrics(validation).items())
     print(f'{scores} on held-out images; see {work_dir}/curves.png and {work_dir}/predictions.png')
 

@@ -1,12 +1,13 @@
 #!/usr/bin/env python
 """Evaluate a checkpoint with the test set and metrics of a config: classification, detection or keypoints."""
 import argparse
+from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.evaluator import DumpResults
 
 from micronet_mm.engine.cli import build_runner, common_parser, load_config, one_line_errors
-from micronet_mm.engine.preflight import check_files
+from micronet_mm.engine.preflight import check_files, find_dicts
 
 
 def parse_args() -> argparse.Namespace:
@@ -20,19 +21,26 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
+def enable_drawing(cfg: Config, folder: str) -> None:
+    """Have the host's visualization hook write into ``folder``."""
+    hook = cfg.get('default_hooks', {}).get('visualization')
+    if not hook:
+        raise ValueError('--show-dir needs default_hooks.visualization in the config, as the default_runtime.py of '
+                         'mmdet, mmpose and mmpretrain set it.')
+    # mmdet's hook has its own names for what mmpose's and mmpretrain's call enable and out_dir.
+    detection = hook.type == 'DetVisualizationHook'
+    hook.update(dict(draw=True, test_out_dir=folder) if detection else dict(enable=True, out_dir=folder))
+
+
 def prepare(args: argparse.Namespace) -> Config:
     cfg = load_config(args)
     cfg.load_from = args.checkpoint
-    # The checkpoint brings the weights; what the backbone would start from is not needed.
-    for part in cfg.model.values():
-        if isinstance(part, dict):
-            part.pop('init_cfg', None)
+    # The checkpoint brings the weights; the file that training started from is not needed.
+    for part in find_dicts(cfg.model, 'init_cfg'):
+        if isinstance(part.init_cfg, dict) and part.init_cfg.get('type') == 'Pretrained':
+            part.init_cfg = None
     if args.show_dir:
-        # mmdet's hook has its own names for what mmpose's and mmpretrain's call enable and out_dir.
-        hook = cfg.default_hooks.visualization
-        detection = hook.type == 'DetVisualizationHook'
-        hook.update({'draw': True, 'test_out_dir': args.show_dir} if detection else
-                    {'enable': True, 'out_dir': args.show_dir})
+        enable_drawing(cfg, str(Path(args.show_dir).resolve()))
     check_files(cfg, ['test_dataloader'], ['test_evaluator'])
     return cfg
 

@@ -22,6 +22,6 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=1000),
     dict(type='MultiStepLR', by_epoch=True, begin=0, end=36, milestones=[28, 33], gamma=0.1),
 ]
-# A killed run that is resumed ends as an unbroken one.
+# A killed run that is resumed ends as an unbroken one of the same seed.
 custom_hooks = [dict(type='EpochSeedHook')]
 default_hooks = dict(checkpoint=dict(max_keep_ckpts=3, save_best='auto'))

@@ -69,5 +69,5 @@ param_scheduler = [
 default_hooks = dict(
     logger=dict(interval=20),
     checkpoint=dict(max_keep_ckpts=1),
-    visualization=dict(draw=True, interval=1))
+    visualization=dict(draw=True, interval=1, score_thr=0.4))
 randomness = dict(seed=0)

@@ -82,6 +82,8 @@ def convert_state_dict(state_dict: Mapping[str, Tensor]) -> tuple[str, dict[str,
         ValueError: if the names and shapes are not those of a MicroNet; says which the first misfits are.
     """
     given = {key.removeprefix('module.'): value for key, value in state_dict.items()}
+    if len(given) != len(state_dict):
+        raise ValueError("it holds tensors of one name both with and without 'module.'; leave out those not meant.")
     logits = given.get('classifier.2.linear.0.weight')
     num_classes = logits.shape[0] if logits is not None and logits.ndim == 2 else 1000
     best, fewest = '', None
@@ -103,19 +105,17 @@ def convert_state_dict(state_dict: Mapping[str, Tensor]) -> tuple[str, dict[str,
 
 
 def _read(path: Path) -> Mapping[str, Tensor]:
-    if not path.is_file():
-        raise FileNotFoundError(f'{path} does not exist; give the released MicroNet checkpoint (.pth) to convert.')
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # what matters about odd pickles is said below
             content: Any = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f'{path} cannot be read as a checkpoint of plain tensors: {reason}') from None
+        raise ValueError(f'it cannot be read as a checkpoint of plain tensors: {reason}') from None
     if isinstance(content, Mapping) and isinstance(content.get('state_dict'), Mapping):
         content = content['state_dict']
     if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        raise ValueError(f"{path} holds no state dict: expected tensors by name, at the top or under 'state_dict'.")
+        raise ValueError("it holds no state dict: expected tensors by name, at the top or under 'state_dict'.")
     return content
 
 
@@ -149,10 +149,12 @@ def convert_checkpoint(source: Union[str, Path], target: Union[str, Path]) -> st
         ValueError: if it is no checkpoint, or not of a MicroNet.
     """
     source, target = Path(source), Path(target)
+    if not source.is_file():
+        raise FileNotFoundError(f'{source} does not exist; give the released MicroNet checkpoint (.pth) to convert.')
     try:
         arch, state_dict = convert_state_dict(_read(source))
     except ValueError as error:
-        raise ValueError(f'{source}: {error}' if str(source) not in str(error) else str(error)) from None
+        raise ValueError(f'{source}: {error}') from None
     meta = dict(arch=arch, source=source.name, num_classes=len(state_dict[f'{HEAD_PREFIX}bn2.weight']))
     save_atomically(dict(meta=meta, state_dict=state_dict), target)
     return arch

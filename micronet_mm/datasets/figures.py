@@ -18,6 +18,7 @@ from .skeleton import INDEX, KEYPOINTS, SKELETON, random_pose
 
 CLASSES = ('person', 'disc', 'square', 'triangle')
 SPLITS = ('train', 'val')
+MARK = 'figures of micronet-mm'
 MIN_VISIBLE = 0.3  # an instance hidden further than this is not annotated
 
 
@@ -216,7 +217,7 @@ def categories() -> list[dict]:
 
 
 def write_split(root: Path, split: str, num_images: int, seed: int) -> None:
-    """Write ``root/split/*.jpg`` and ``root/annotations/split.json``."""
+    """Write ``root/split/*.jpg`` and, in ``root/annotations``, ``split.json`` and ``person_keypoints_split.json``."""
     images, annotations = [], []
     (root / split).mkdir(parents=True)
     (root / 'annotations').mkdir(exist_ok=True)
@@ -228,13 +229,25 @@ def write_split(root: Path, split: str, num_images: int, seed: int) -> None:
             raise OSError(f'{root / split / name} could not be written; is the disk full?')
         images.append(dict(id=index, file_name=name, height=image.shape[0], width=image.shape[1]))
         annotations += [dict(id=len(annotations) + i, image_id=index, **a) for i, a in enumerate(drawn, start=1)]
-    content = dict(info=dict(description=f'figures, seed {seed}'), images=images, annotations=annotations,
+    content = dict(info=dict(description=f'{MARK}, seed {seed}'), images=images, annotations=annotations,
                    categories=categories())
     (root / 'annotations' / f'{split}.json').write_text(json.dumps(content))
+    people = [a for a in annotations if a['category_id'] == 1]
+    content.update(annotations=people, categories=categories()[:1])
+    (root / 'annotations' / f'person_keypoints_{split}.json').write_text(json.dumps(content))
+
+
+def is_figures(root: Path) -> bool:
+    """Whether ``root`` holds a dataset that :func:`write_figures` wrote."""
+    try:
+        info = json.loads((root / 'annotations' / 'train.json').read_text())['info']
+        return info['description'].startswith(MARK)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def write_figures(root: Union[str, Path], num_train: int = 2000, num_val: int = 200, seed: int = 0) -> None:
-    """Write the dataset: ``train/``, ``val/`` and ``annotations/{train,val}.json`` under ``root``.
+    """Write the dataset: ``train/``, ``val/`` and ``annotations/{,person_keypoints_}{train,val}.json`` under ``root``.
 
     An image depends on the seed, the split and its number alone, so a larger dataset begins with the smaller one. The
     folder appears under its name when it is complete.
@@ -249,7 +262,7 @@ def write_figures(root: Union[str, Path], num_train: int = 2000, num_val: int = 
         FileExistsError: if ``root`` holds something else.
     """
     root = Path(root)
-    if root.exists() and any(root.iterdir()) and {p.name for p in root.iterdir()} != {'annotations', *SPLITS}:
+    if root.exists() and any(root.iterdir()) and not is_figures(root):
         raise FileExistsError(f'{root} holds something other than this dataset; name an empty or a new folder.')
     root.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root.parent, prefix=f'.{root.name}.') as temporary:

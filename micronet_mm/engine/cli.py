@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
+from mmengine.config.utils import ConfigParsingError
 from mmengine.device import get_device
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
@@ -30,16 +31,22 @@ def load_config(args: argparse.Namespace) -> Config:
     """The config with the common options applied.
 
     Raises:
-        FileNotFoundError: if the config or one of its bases does not exist.
-        ModuleNotFoundError: if it builds on a package that is not installed.
+        FileNotFoundError: if the config does not exist.
+        ImportError: if it builds on a package that is not installed.
+        ValueError: if it, or one of its bases, is no valid config, or an option does not fit it.
     """
     if not Path(args.config).is_file():
         raise FileNotFoundError(f'the config {args.config} does not exist; name a file, such as those in configs/.')
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    cfg = Config.fromfile(args.config)
+    try:
+        cfg = Config.fromfile(args.config)
+    except (SyntaxError, ConfigParsingError, FileNotFoundError, KeyError, TypeError, AssertionError) as error:
+        raise ValueError(f'the config {args.config} cannot be read: {error}') from None
     cfg.launcher = args.launcher
-    if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
+    try:
+        cfg.merge_from_dict(args.cfg_options or {})
+    except (KeyError, TypeError, IndexError) as error:
+        raise ValueError(f'--cfg-options does not fit {args.config}: {error}') from None
     if args.work_dir:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:

@@ -1,9 +1,11 @@
 """Look for the files that a config names before anything is built from it."""
+import inspect
 import os.path as osp
 from collections.abc import Iterator, Mapping
 from typing import Any, Optional, Sequence
 
 from mmengine.config import Config
+from mmengine.registry import DATASETS
 
 DATA_ADVICE = ("Download the dataset or link it there, or name another place with --cfg-options "
                "{loader}.dataset.data_root=... (see 'Datasets' in README.md).")
@@ -25,7 +27,8 @@ def check_files(cfg: Config, loaders: Sequence[str], evaluators: Sequence[str]) 
     for loader in loaders:
         for dataset in find_dicts((cfg.get(loader) or {}).get('dataset'), 'type'):
             for path in dataset_paths(dataset):
-                require(path, f'the dataset of {loader}', DATA_ADVICE.format(loader=loader))
+                if is_missing(path) and not downloads_itself(dataset, cfg.get('default_scope')):
+                    require(path, f'the dataset of {loader}', DATA_ADVICE.format(loader=loader))
     for evaluator in evaluators:
         for metric in find_dicts(cfg.get(evaluator), 'ann_file'):
             require(metric['ann_file'], evaluator, f'Correct it with --cfg-options {evaluator}.ann_file=...')
@@ -33,8 +36,8 @@ def check_files(cfg: Config, loaders: Sequence[str], evaluators: Sequence[str]) 
         if init.get('type') == 'Pretrained':
             require(
                 init['checkpoint'], 'the initialization (init_cfg) of the model',
-                'Convert the released weights with tools/convert_checkpoint.py, name another file, or train from '
-                "scratch with --cfg-options model.backbone.init_cfg=None.")
+                'Convert the released weights with tools/convert_checkpoint.py, name another file, or see '
+                "'From scratch' in README.md.")
     if cfg.get('load_from'):
         require(cfg.load_from, 'load_from', 'Name an existing checkpoint.')
 
@@ -56,15 +59,30 @@ def dataset_paths(dataset: Mapping) -> Iterator[str]:
     root = dataset.get('data_root') or ''
     if root:
         yield root
-    if dataset.get('ann_file'):
-        yield osp.join(root, dataset['ann_file'])
+    for key in ('ann_file', 'proposal_file'):
+        if dataset.get(key):
+            yield osp.join(root, dataset[key])
+    if dataset.get('bbox_file'):  # mmpose's detected people; not joined to the root
+        yield dataset['bbox_file']
     prefixes = dataset.get('data_prefix') or {}
     for prefix in prefixes.values() if isinstance(prefixes, Mapping) else [prefixes]:
         if prefix:
             yield osp.join(root, prefix)
 
 
+def downloads_itself(dataset: Mapping, scope: Optional[str]) -> bool:
+    """Whether the dataset fetches its files, as mmpretrain's small ones do unless told ``download=False``."""
+    with DATASETS.switch_scope_and_registry(scope) as registry:
+        kind = registry.get(dataset['type'])
+    return kind is not None and 'download' in inspect.signature(kind).parameters and dataset.get('download', True)
+
+
+def is_missing(path: Optional[str]) -> bool:
+    """Whether ``path`` is local and nothing is there."""
+    return bool(path) and '://' not in str(path) and not osp.exists(path)
+
+
 def require(path: Optional[str], owner: str, advice: str) -> None:
-    """Raise unless the local ``path`` exists."""
-    if path and '://' not in str(path) and not osp.exists(path):
+    """Raise if ``path`` is missing."""
+    if is_missing(path):
         raise FileNotFoundError(f'{path} does not exist, which {owner} needs. {advice}')

@@ -62,8 +62,8 @@ class DynamicShiftMax(BaseModule):
         groups = groups or num_groups(channels, channels)
         if channels % groups:
             raise ValueError(f'{groups} groups do not divide the {channels} channels of DynamicShiftMax.')
-        if J < 1 or K < 1:
-            raise ValueError(f'DynamicShiftMax needs J >= 1 and K >= 1, got J={J}, K={K}.')
+        if J < 1 or K < 1 or reduction < 1:
+            raise ValueError(f'DynamicShiftMax needs J, K and reduction of at least 1, got {J=}, {K=}, {reduction=}.')
         if shift not in SHIFTS:
             raise ValueError(f'shift={shift!r} is not a known shift rule; use one of {SHIFTS}.')
         self.channels = channels

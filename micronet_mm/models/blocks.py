@@ -46,9 +46,10 @@ def block_shuffle(channels: int, groups: Sequence[int], second: Sequence[int] = 
     return ChannelShuffle((*groups, *(g for g in second if g and channels % g == 0)))
 
 
-def resolve_groups(given: Optional[Sequence[int]], in_channels: int, out_channels: int) -> tuple[int, int]:
-    """The groups of a pointwise convolution and of the activation behind it; both by Eq. 3 unless given."""
-    return tuple(given) if given else (num_groups(in_channels, out_channels), ) * 2
+def resolve_groups(given: Optional[Sequence[Optional[int]]], default: int) -> tuple[int, int]:
+    """The groups of a pointwise convolution and of the activation behind it; ``default`` for what is not given."""
+    first, second = given or (None, None)
+    return first or default, second or default
 
 
 @MODELS.register_module()
@@ -126,15 +127,15 @@ class MicroBlockA(BaseModule):
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg)
         hidden = in_channels * expansion[0] * expansion[1]
-        g2 = groups1[1] if groups1 else in_channels
-        g3, g4 = resolve_groups(groups2, hidden, out_channels)
+        _, g2 = resolve_groups(groups1, in_channels)
+        g3, g4 = resolve_groups(groups2, num_groups(hidden, out_channels))
         _, a2, a3 = dynamic
         shift_max = shift_max or {}
         self.depthwise = MicroFactorizedDepthwiseConv(in_channels, expansion, kernel_size, stride, norm_cfg)
         self.act2 = activation(a2, hidden, g2, reduction, shift_max)
         self.shuffle2 = block_shuffle(hidden, [g2], [hidden // 2] if a2 else [])
         self.compress = group_pointwise(hidden, out_channels, g3, norm_cfg)
-        self.act3 = output_activation(a3, out_channels, g4, reduction // 2, shift_max)
+        self.act3 = output_activation(a3, out_channels, g4, max(1, reduction // 2), shift_max)
         self.shuffle3 = block_shuffle(out_channels, [g4], [out_channels // 2] if a3 else [])
         self.shortcut = stride == 1 and in_channels == out_channels
 
@@ -191,12 +192,12 @@ class MicroBlockB(BaseModule):
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg)
         hidden = in_channels * expansion[0] * expansion[1]
-        g1, g2 = resolve_groups(groups1, in_channels, hidden)
-        g3, g4 = resolve_groups(groups2, hidden, out_channels)
+        g1, g2 = resolve_groups(groups1, num_groups(in_channels, hidden))
+        g3, g4 = resolve_groups(groups2, num_groups(hidden, out_channels))
         a1, a2, a3 = dynamic
         shift_max = shift_max or {}
         mix = {0: [], 1: [hidden // 2], 2: [hidden // 4]}[bool(a1) + bool(a2)]
-        output_reduction = reduction // 2 if out_channels < hidden else reduction
+        output_reduction = max(1, reduction // 2) if out_channels < hidden else reduction
         self.expand = group_pointwise(in_channels, hidden, g1, norm_cfg)
         self.act1 = activation(a1, hidden, g2, reduction, shift_max)
         self.shuffle1 = block_shuffle(hidden, [g2])
@@ -257,7 +258,7 @@ class MicroBlockE(BaseModule):
                  norm_cfg: dict = BN,
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg)
-        g1, g2 = resolve_groups(groups1, in_channels, out_channels)
+        g1, g2 = resolve_groups(groups1, num_groups(in_channels, out_channels))
         self.expand = group_pointwise(in_channels, out_channels, g1, norm_cfg)
         self.act3 = output_activation(dynamic[2], out_channels, g2, reduction, shift_max or {})
 

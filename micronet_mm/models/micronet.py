@@ -76,6 +76,8 @@ class MicroNet(BaseModule):
             raise ValueError(f'output_stride={output_stride} must be 32 or 16.')
         if frozen_stages not in range(-1, len(stages) + 1):
             raise ValueError(f'frozen_stages={frozen_stages} must be -1 (none) to {len(stages)} (all).')
+        if dynamic is not None and (isinstance(dynamic, bool) or len(dynamic) != 3):
+            raise ValueError(f'dynamic={dynamic} must say yes or no for each of A1, A2, A3.')
         self.out_indices = out_indices
         self.out_channels = tuple(stages[i][-1].channels for i in sorted(set(out_indices)))
         self.frozen_stages = frozen_stages
@@ -84,6 +86,7 @@ class MicroNet(BaseModule):
 
         shift_max = dict(J=J, K=K, shift=shift, init=table.init)
         self.stem = MicroStem(in_channels, table.stem, norm_cfg)
+        self.stem.is_init = True  # all layers initialize themselves when built, so that init_cfg has the last word
         self.stages = nn.ModuleList()
         channels = table.stem[0] * table.stem[1]
         for index, rows in enumerate(stages[:max(out_indices) + 1]):
@@ -136,8 +139,8 @@ def split_into_stages(rows: Sequence[Row]) -> list[list[Row]]:
 def build_block(row: Row, in_channels: int, stride: int, dynamic: Optional[Sequence[bool]], shift_max: dict,
                 norm_cfg: dict) -> nn.Module:
     """The block that a row of the table describes."""
-    shared = dict(groups1=row.groups1, dynamic=dynamic or row.dynamic, reduction=8 * row.ratio, shift_max=shift_max,
-                  norm_cfg=norm_cfg)
+    shared = dict(groups1=row.groups1, dynamic=row.dynamic if dynamic is None else dynamic, reduction=8 * row.ratio,
+                  shift_max=shift_max, norm_cfg=norm_cfg)
     if row.kind == 'E':
         return MicroBlockE(in_channels, row.channels, **shared)
     return BLOCKS[row.kind](in_channels, row.channels, row.kernel, stride, row.expansion, groups2=row.groups2, **shared)

@@ -9,14 +9,20 @@ from mmengine.runner import Runner, set_random_seed
 class EpochSeedHook(Hook):
     """Seed Python's, NumPy's and PyTorch's generators at the start of every epoch, from the run's seed and the epoch.
 
-    MMEngine's checkpoints hold no generator states. With this hook none are needed: a run that was killed and resumed
-    augments, drops out and ends exactly as an unbroken one does (in one process, with data loaded in that process; the
-    generators of dataloader workers are PyTorch's to seed).
+    MMEngine's checkpoints hold the run's seed but no generator states. With this hook none are needed: a run that was
+    killed and resumed shuffles, augments, drops out and ends exactly as an unbroken one of that seed does (in one
+    process, with data loaded in that process; the generators of dataloader workers are PyTorch's to seed).
 
     Example:
         >>> custom_hooks = [dict(type='EpochSeedHook')]
     """
     priority = 'VERY_HIGH'
+
+    def before_train(self, runner: Runner) -> None:
+        # The sampler was built before the checkpoint told a resumed run its seed.
+        sampler = getattr(runner.train_dataloader.batch_sampler, 'sampler', None)
+        if hasattr(sampler, 'seed'):
+            sampler.seed = runner.seed
 
     def before_train_epoch(self, runner: Runner) -> None:
         seed = np.random.SeedSequence([runner.seed, runner.epoch]).generate_state(1)[0]
