@@ -10,7 +10,7 @@ README = (ROOT / 'README.md').read_text()
 
 def test_files_that_are_named_exist():
     links = re.findall(r'\]\((?!http)([^)]+)\)', README)
-    paths = re.findall(r'(?:configs|tools|tests|requirements|micronet_mm|docs)/[\w./-]+\.(?:py|sh|txt|jpg|png|md)', README)
+    paths = re.findall(r'(?:configs|tools|requirements|micronet_mm|docs)/[\w./-]+\.(?:py|sh|txt|jpg|md)', README)
     assert links and paths
     for path in {*links, *paths}:
         assert (ROOT / path).exists(), path
