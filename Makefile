@@ -1,5 +1,7 @@
 # make demo        install, then train and evaluate RetinaNet with MicroNet-M3 on generated pictures
+# make demo-cls    install, then train MicroNet-M0 on handwritten digits
 # make test        install, then lint and test
+# make proofs      the slow tests: what the demos promise
 # make env         only install
 #
 # VENV=path uses (or creates) another environment; PYTHON=path picks the interpreter to create it with.
@@ -7,9 +9,10 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 FIGURES := data/figures
+DIGITS := data/digits
 DEMO := work_dirs/demo
 
-.PHONY: env demo test lint proofs
+.PHONY: env demo demo-cls test lint proofs
 
 env: $(READY)
 
@@ -28,6 +31,12 @@ proofs: $(READY)
 
 $(FIGURES)/annotations/train.json: $(wildcard micronet_mm/datasets/*.py) | $(READY)
 	$(PY) tools/make_figures.py $(FIGURES)
+
+$(DIGITS)/train: | $(READY)
+	$(PY) tools/make_digits.py $(DIGITS)
+
+demo-cls: $(READY) $(DIGITS)/train
+	$(PY) tools/train.py configs/demo/imagenet_micronet_m0_digits.py --work-dir work_dirs/demo-cls
 
 demo: $(READY) $(FIGURES)/annotations/train.json
 	$(PY) tools/train.py configs/demo/retinanet_micronet_m3_demo.py --work-dir $(DEMO)

@@ -13,7 +13,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from micronet_mm.layers import DynamicShiftMax
 from micronet_mm.models import ARCHS, MicroNet, get_arch, micronet
 
-STAGES = dict(m0=(8, 12, 32, 384), m1=(8, 16, 32, 576), m2=(12, 24, 64, 768), m3=(16, 24, 80, 864))
+STAGES = dict(m0=(8, 12, 32, 384), m1=(8, 16, 32, 576), m2=(12, 24, 64, 768), m3=(16, 24, 80, 864),
+              m1_sharp=(8, 16, 32, 384), m2_sharp=(12, 24, 48, 384), m3_sharp=(16, 24, 80, 576))
 
 
 @pytest.mark.parametrize('arch', ARCHS)

@@ -9,7 +9,7 @@ from typing import Any, Union
 import torch
 from torch import Tensor
 
-from micronet_mm.models.arch import ARCHS
+from micronet_mm.models.arch import ARCHS, RELEASED
 from micronet_mm.models.classifier import MicroNetClassifier
 from micronet_mm.models.micronet import MicroNet
 
@@ -87,7 +87,7 @@ def convert_state_dict(state_dict: Mapping[str, Tensor]) -> tuple[str, dict[str,
     logits = given.get('classifier.2.linear.0.weight')
     num_classes = logits.shape[0] if logits is not None and logits.ndim == 2 else 1000
     best, fewest = '', None
-    for arch in ARCHS:
+    for arch in RELEASED:
         expected = _expected(arch, num_classes)
         misfits = [f'{key} (unknown)' for key in given if key not in expected]
         for key, (_, shape) in expected.items():

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Optional
 
 from mmengine.config import Config, DictAction
 from mmengine.config.utils import ConfigParsingError
@@ -13,13 +14,19 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 
-def common_parser(description: str) -> argparse.ArgumentParser:
-    """The options of MMLab's tools that training and testing have in common."""
+def config_parser(description: str) -> argparse.ArgumentParser:
+    """A parser that takes a config and ``--cfg-options``."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument('config', help='config file')
-    parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: work_dirs/<config name>)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='replace settings of the config, for example train_dataloader.batch_size=4')
+    return parser
+
+
+def common_parser(description: str) -> argparse.ArgumentParser:
+    """The options of MMLab's tools that training and testing have in common."""
+    parser = config_parser(description)
+    parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: work_dirs/<config name>)')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
                         help='how the processes of a distributed run were started')
     # torchrun sets LOCAL_RANK; torch.distributed.launch passes this option instead.
@@ -27,26 +34,32 @@ def common_parser(description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def load_config(args: argparse.Namespace) -> Config:
-    """The config with the common options applied.
+def read_config(path: str, options: Optional[dict] = None) -> Config:
+    """The config in ``path`` with ``options`` merged into it.
 
     Raises:
         FileNotFoundError: if the config does not exist.
         ImportError: if it builds on a package that is not installed.
         ValueError: if it, or one of its bases, is no valid config, or an option does not fit it.
     """
-    if not Path(args.config).is_file():
-        raise FileNotFoundError(f'the config {args.config} does not exist; name a file, such as those in configs/.')
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'the config {path} does not exist; name a file, such as those in configs/.')
     try:
-        cfg = Config.fromfile(args.config)
+        cfg = Config.fromfile(path)
     except (SyntaxError, ConfigParsingError, FileNotFoundError, KeyError, TypeError, AssertionError) as error:
-        raise ValueError(f'the config {args.config} cannot be read: {error}') from None
-    cfg.launcher = args.launcher
+        raise ValueError(f'the config {path} cannot be read: {error}') from None
     try:
-        cfg.merge_from_dict(args.cfg_options or {})
+        cfg.merge_from_dict(options or {})
     except (KeyError, TypeError, IndexError) as error:
-        raise ValueError(f'--cfg-options does not fit {args.config}: {error}') from None
+        raise ValueError(f'--cfg-options does not fit {path}: {error}') from None
+    return cfg
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """The config with the common options applied; raises what :func:`read_config` does."""
+    cfg = read_config(args.config, args.cfg_options)
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg.launcher = args.launcher
     if args.work_dir:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:

@@ -1,10 +1,21 @@
 """The MicroNet backbone, its blocks and heads, registered in MMEngine's root ``MODELS``."""
-from .arch import ARCHS, Arch, Row, get_arch
+from typing import Any
+
+from .arch import ARCHS, RELEASED, Arch, Row, get_arch
 from .blocks import MicroBlockA, MicroBlockB, MicroBlockC, MicroBlockE, MicroStem
 from .classifier import MicroNetClassifier
+from .hosted import HOSTED, load_hosted, register_hosted
 from .micronet import MicroNet
 
 __all__ = [
-    'ARCHS', 'Arch', 'MicroBlockA', 'MicroBlockB', 'MicroBlockC', 'MicroBlockE', 'MicroNet',
+    'ARCHS', 'RELEASED', 'Arch', 'MicroBlockA', 'MicroBlockB', 'MicroBlockC', 'MicroBlockE', 'MicroNet',
     'MicroNetClassifier', 'MicroStem', 'Row', 'get_arch'
 ]
+
+register_hosted()
+
+
+def __getattr__(name: str) -> Any:
+    if name in HOSTED:
+        return load_hosted(name)
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

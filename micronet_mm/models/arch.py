@@ -1,5 +1,6 @@
 """The networks as tables (section 5.2 and Table 1 of the paper, with what the released models add)."""
 from dataclasses import dataclass, fields, replace
+from types import MappingProxyType
 from typing import Any, Mapping, Optional, Union
 
 Pair = tuple[int, int]
@@ -93,6 +94,29 @@ ARCHS = dict(
         Row('E', 1, 864, None, None, (12, 12),  None,     (0, 0, 0), 2),
     )),
 )
+RELEASED = tuple(ARCHS)
+
+
+def sharpen(arch: Arch, last: int, classifier: int, widths: Mapping[int, int] = MappingProxyType({})) -> Arch:
+    """A variant '#' of Table 7: squeeze ratios doubled, the last layer and the classifier narrower.
+
+    The paper did not publish these networks. Here ``last``, ``classifier`` and, where they do not suffice, ``widths``
+    (row -> channels) are chosen so that parameters and multiply-adds print as Table 7 has them; the groups that go with
+    a changed width follow Eq. 3.
+    """
+    rows = [replace(row, ratio=2 * row.ratio) for row in arch.rows]
+    for i, channels in {**widths, len(rows) - 1: last}.items():
+        rows[i] = replace(rows[i], channels=channels, groups2=None)
+        if i + 1 < len(rows):
+            rows[i + 1] = replace(rows[i + 1], groups1=None)
+    return replace(arch, rows=tuple(rows), classifier=classifier)
+
+
+ARCHS.update(
+    m1_sharp=sharpen(ARCHS['m1'], last=384, classifier=768),
+    m2_sharp=sharpen(ARCHS['m2'], last=384, classifier=800, widths={5: 48, 7: 96}),
+    m3_sharp=sharpen(ARCHS['m3'], last=576, classifier=736),
+)
 
 
 def _from_mapping(cls: type, what: str, given: Mapping[str, Any]) -> Any:
@@ -107,8 +131,9 @@ def _from_mapping(cls: type, what: str, given: Mapping[str, Any]) -> Any:
 
 
 def get_arch(arch: Union[str, Arch, Mapping[str, Any]]) -> Arch:
-    """The table for a name ('m0' to 'm3'), or a custom one given as an :class:`Arch` or as nested dicts, as a config
-    file holds it.
+    """The table for a name ('m0' to 'm3', 'm1_sharp' to 'm3_sharp'), or a custom one.
+
+    A custom one is an :class:`Arch` or nested dicts of its fields, as a config file holds it.
 
     Raises:
         ValueError: if the name or a field is unknown, or a row cannot be a block of the network.

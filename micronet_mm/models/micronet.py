@@ -21,7 +21,8 @@ class MicroNet(BaseModule):
     last one asked for are not built.
 
     Args:
-        arch: 'm0' to 'm3', or a table of your own: an :class:`~micronet_mm.models.Arch` or its fields as a dict.
+        arch: 'm0' to 'm3', 'm1_sharp' to 'm3_sharp' (Table 7's '#'), or a table of your own: an
+            :class:`~micronet_mm.models.Arch` or its fields as a dict.
         in_channels: channels of the image.
         out_indices: the stages to return, out of 0, 1, 2, 3 for strides 4, 8, 16, 32.
         output_stride: 32, or 16 to run the blocks of stride 32 at stride 16 with the same weights (the keypoint

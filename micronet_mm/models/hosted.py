@@ -1,0 +1,40 @@
+"""Heads that subclass a host library's, known by name but imported only when a config builds one.
+
+Importing mmdet, mmpose or mmpretrain takes seconds and pulls in everything they have, so ``import micronet_mm`` must
+not do it; and a config of one host must not need another.
+"""
+from importlib import import_module
+from typing import Any
+
+from mmengine.registry import MODELS
+
+# Class name -> (module here that defines it, package it builds on, extra that installs that package).
+HOSTED = {
+    'MicroNetClsHead': ('micronet_mm.models.cls_head', 'mmpretrain', 'cls'),
+}
+
+
+def load_hosted(name: str) -> type:
+    """The class called ``name``.
+
+    Raises:
+        ModuleNotFoundError: if the package that it builds on is not installed.
+    """
+    module, host, extra = HOSTED[name]
+    try:
+        return getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.partition('.')[0] != host:
+            raise
+        message = f"{name} builds on {host}, which is not installed: pip install 'micronet-mm[{extra}]'."
+        raise ModuleNotFoundError(message, name=host) from None
+
+
+def register_hosted() -> None:
+    """Register a builder for every hosted class in MMEngine's root ``MODELS``."""
+    for name in HOSTED:
+
+        def build(_name: str = name, **kwargs: Any) -> Any:
+            return load_hosted(_name)(**kwargs)
+
+        MODELS.register_module(name=name, module=build)

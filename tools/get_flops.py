@@ -1,0 +1,48 @@
+#!/usr/bin/env python
+"""Parameters and multiply-adds of a config's model, in all, by part and by kind of layer.
+
+Counts convolutions, linear layers and Dynamic Shift-Max as the paper does; normalization, pooling and plain activations
+are free.
+"""
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+from torch import nn
+
+from micronet_mm.analysis import Cost, count
+from micronet_mm.engine.cli import config_parser, one_line_errors, read_config
+
+# Height and width that the literature quotes costs at.
+SHAPES = dict(mmpretrain=(224, 224), mmdet=(800, 1333), mmpose=(256, 192))
+
+
+def build_model(cfg: Config) -> nn.Module:
+    """The model of ``cfg``, without weights."""
+    init_default_scope(cfg.get('default_scope') or 'mmengine')
+    return MODELS.build(cfg.model)
+
+
+def print_costs(title: str, costs: dict[str, Cost], total: Cost) -> None:
+    print(f'\n{title:28}{"parameters":>14}{"multiply-adds":>18}')
+    for name, cost in costs.items():
+        print(f'  {name:26}{cost.params:14,}{cost.madds:18,}{cost.madds / max(1, total.madds):8.1%}')
+
+
+def main() -> None:
+    parser = config_parser(__doc__)
+    parser.add_argument('--shape', type=int, nargs=2, metavar=('H', 'W'),
+                        help='input size (default: 224 224 for a classifier, 800 1333 for a detector, 256 192 for a '
+                             'pose model)')
+    args = parser.parse_args()
+    with one_line_errors():
+        cfg = read_config(args.config, args.cfg_options)
+        height, width = args.shape or SHAPES.get(cfg.get('default_scope'), (224, 224))
+        if min(height, width) < 1:
+            raise ValueError(f'--shape {height} {width}: height and width must be positive.')
+    cost = count(build_model(cfg), height, width)
+    print(f'{args.config} at {height} x {width}: {cost.total.params:,} parameters, {cost.total.madds:,} multiply-adds')
+    print_costs('part', cost.by_part(), cost.total)
+    print_costs('kind of layer', cost.by_kind(), cost.total)
+
+
+if __name__ == '__main__':
+    main()
