@@ -1,5 +1,6 @@
 # make demo        install, then train and evaluate RetinaNet with MicroNet-M3 on generated pictures
 # make demo-cls    install, then train MicroNet-M0 on handwritten digits
+# make tables      count the paper's tables anew into docs/paper_tables.md
 # make test        install, then lint and test
 # make proofs      the slow tests: what the demos promise
 # make env         only install
@@ -12,13 +13,16 @@ FIGURES := data/figures
 DIGITS := data/digits
 DEMO := work_dirs/demo
 
-.PHONY: env demo demo-cls test lint proofs
+.PHONY: env demo demo-cls tables test lint proofs
 
 env: $(READY)
 
 $(READY): setup.py tools/install.sh $(wildcard requirements/*.txt)
 	@tools/install.sh $(VENV)
 	@touch $@
+
+tables: $(READY)
+	$(PY) -W ignore tools/paper_tables.py --markdown docs/paper_tables.md
 
 lint: $(READY)
 	$(PY) -m ruff check .

@@ -4,21 +4,12 @@
 Counts convolutions, linear layers and Dynamic Shift-Max as the paper does; normalization, pooling and plain activations
 are free.
 """
-from mmengine.config import Config
-from mmengine.registry import MODELS, init_default_scope
-from torch import nn
-
 from micronet_mm.analysis import Cost, count
+from micronet_mm.analysis.paper_tables import build_model
 from micronet_mm.engine.cli import config_parser, one_line_errors, read_config
 
 # Height and width that the literature quotes costs at.
 SHAPES = dict(mmpretrain=(224, 224), mmdet=(800, 1333), mmpose=(256, 192))
-
-
-def build_model(cfg: Config) -> nn.Module:
-    """The model of ``cfg``, without weights."""
-    init_default_scope(cfg.get('default_scope') or 'mmengine')
-    return MODELS.build(cfg.model)
 
 
 def print_costs(title: str, costs: dict[str, Cost], total: Cost) -> None:

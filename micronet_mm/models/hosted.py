@@ -1,4 +1,4 @@
-"""Heads that subclass a host library's, known by name but imported only when a config builds one.
+"""Models that subclass a host library's, known by name but imported only when a config builds one.
 
 Importing mmdet, mmpose or mmpretrain takes seconds and pulls in everything they have, so ``import micronet_mm`` must
 not do it; and a config of one host must not need another.
@@ -11,6 +11,7 @@ from mmengine.registry import MODELS
 # Class name -> (module here that defines it, package it builds on, extra that installs that package).
 HOSTED = {
     'MicroNetClsHead': ('micronet_mm.models.cls_head', 'mmpretrain', 'cls'),
+    'MobileNetV3Small': ('micronet_mm.models.mobilenetv3_small', 'mmpretrain', 'cls'),
 }
 
 
