@@ -8,11 +8,11 @@ if find_spec('mmcv') is None:
     raise ModuleNotFoundError('micronet_mm needs mmcv or mmcv-lite, 2.0 or later; the lite one is enough for the '
                               "backbone and installs at once: pip install 'mmcv-lite>=2.0,<2.3'.")
 
-from . import layers, models
+from . import datasets, layers, models
 from .checkpoint import allow_mmengine_checkpoints
 from .engine import hooks
 
 __version__ = '0.1.0'
-__all__ = ['__version__', 'hooks', 'layers', 'models']
+__all__ = ['__version__', 'datasets', 'hooks', 'layers', 'models']
 
 allow_mmengine_checkpoints()

@@ -1,8 +1,11 @@
 """The ImageNet part: mmpretrain's ImageClassifier around the backbone and the paper's classifier."""
+import itertools
 import re
 import subprocess
 import sys
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from mm import ROOT, call
@@ -78,6 +81,64 @@ def test_digits_train_and_test_from_the_tools(tmp_path):
     assert run.returncode == 0, run.stdout[-2000:]
     run = call(ROOT / 'tools' / 'test.py', DIGITS, 'w/epoch_1.pth', *short, cwd=tmp_path)
     assert re.search(r'accuracy/top1: [\d.]+ +accuracy/top5: [\d.]+', run.stdout), run.stdout[-2000:]
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """An image folder of two classes, one image broken, with a model trained on it: w/epoch_1.pth, and train.log."""
+    root = tmp_path_factory.mktemp('folder')
+    rng = np.random.default_rng(0)
+    for split, label, index in itertools.product(('train', 'val'), ('cat', 'dog'), range(4)):
+        path = root / 'data' / split / label / f'{index}.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), rng.integers(0, 255, (40, 40, 3), np.uint8))
+    (root / 'data' / 'train' / 'cat' / 'broken.jpg').write_bytes(b'not a picture')
+    (root / 'tiny.py').write_text(f"""
+_base_ = {str(CONFIGS / 'imagenet_micronet_m0.py')!r}
+model = dict(head=dict(num_classes=2))
+folder = dict(data_root='data')
+train_dataloader = dict(batch_size=3, num_workers=0, persistent_workers=False, dataset=folder)
+val_dataloader = dict(batch_size=4, num_workers=1, persistent_workers=False, dataset=folder)
+test_dataloader = val_dataloader
+val_evaluator = dict(topk=(1, 2))
+test_evaluator = val_evaluator
+train_cfg = dict(max_epochs=1)
+""")
+    run = call(ROOT / 'tools' / 'train.py', 'tiny.py', '--work-dir', 'w', cwd=root)
+    assert run.returncode == 0, run.stdout[-2000:]
+    (root / 'train.log').write_text(run.stdout)
+    return root
+
+
+def test_a_corrupt_image_does_not_end_training(folder):
+    log = (folder / 'train.log').read_text()
+    assert 'broken.jpg cannot be decoded and is skipped' in log
+    assert 'accuracy/top1' in log
+
+
+def test_bad_evaluations_get_one_line(folder, converted):
+    test = ROOT / 'tools' / 'test.py'
+    (folder / 'cut.pth').write_bytes((folder / 'w' / 'epoch_1.pth').read_bytes()[:10_000])
+    for checkpoint, message in ((converted['m3'], r'does not fit the model of the config: backbone\.stem'),
+                                ('cut.pth', r'cut\.pth cannot be read as a checkpoint'),
+                                ('no.pth', r'no\.pth does not exist')):
+        run = call(test, 'tiny.py', checkpoint, cwd=folder)
+        assert run.returncode == 1
+        assert re.search(f'^error: .*{message}', run.stdout.splitlines()[-1]), run.stdout[-500:]
+    (folder / 'data' / 'val' / 'cat' / 'broken.jpg').write_bytes(b'not a picture')
+    run = call(test, 'tiny.py', 'w/epoch_1.pth', cwd=folder)
+    (folder / 'data' / 'val' / 'cat' / 'broken.jpg').unlink()
+    assert re.search(r'^error: the image data.*broken\.jpg cannot be decoded; replace', run.stdout.splitlines()[-1])
+    run = call(test, 'tiny.py', 'w/epoch_1.pth', cwd=folder)
+    assert re.search(r'accuracy/top1: [\d.]+ +accuracy/top2: [\d.]+', run.stdout)
+
+
+def test_a_trained_classifier_starts_a_detector_by_path(folder):
+    backbone = MODELS.build(dict(type='MicroNet', arch='m0', init_cfg=dict(
+        type='Pretrained', checkpoint=str(folder / 'w' / 'epoch_1.pth'), prefix='backbone.')))
+    backbone.init_weights()
+    stored = torch.load(folder / 'w' / 'epoch_1.pth')['state_dict']
+    assert all(torch.equal(value, stored[f'backbone.{name}']) for name, value in backbone.state_dict().items())
 
 
 @pytest.mark.slow

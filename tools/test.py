@@ -1,11 +1,14 @@
 #!/usr/bin/env python
 """Evaluate a checkpoint with the test set and metrics of a config: classification, detection or keypoints."""
 import argparse
+import sys
 from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.evaluator import DumpResults
 
+from micronet_mm.checkpoint import check_fits
+from micronet_mm.datasets import UnreadableImageError
 from micronet_mm.engine.cli import build_runner, common_parser, load_config, one_line_errors
 from micronet_mm.engine.preflight import check_files, find_dicts
 
@@ -50,9 +53,14 @@ def main() -> None:
     with one_line_errors():
         cfg = prepare(args)
     runner = build_runner(cfg)
+    with one_line_errors():
+        check_fits(getattr(runner.model, 'module', runner.model), args.checkpoint)
     if args.out:
         runner.test_evaluator.metrics.append(DumpResults(args.out))
-    runner.test()
+    try:
+        runner.test()
+    except UnreadableImageError as error:  # from a worker it comes with a traceback in front
+        sys.exit(f'error: {str(error).strip().rpartition("UnreadableImageError: ")[2]}')
 
 
 if __name__ == '__main__':

@@ -11,11 +11,23 @@ train_cfg = dict(max_epochs=epochs)
 optim_wrapper = dict(optimizer=dict(lr=0.2, weight_decay=3e-5))
 param_scheduler = dict(T_max=epochs, end=epochs, convert_to_iter_based=True)
 
+train_pipeline = [
+    dict(type='LoadImageOrSkip'),
+    dict(type='RandomResizedCrop', scale=224),
+    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+    dict(type='PackInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageOrSkip', skip=False),
+    dict(type='ResizeEdge', scale=256, edge='short'),
+    dict(type='CenterCrop', crop_size=224),
+    dict(type='PackInputs'),
+]
 # Classes are the folders', so any folder-per-class dataset fits: override data_root, and num_classes of the head.
 folders = dict(metainfo=dict(classes=None))
 # 8 processes with 64 images each; with any other total batch the learning rate follows.
-train_dataloader = dict(batch_size=64, dataset=folders)
-val_dataloader = dict(batch_size=64, dataset=folders)
+train_dataloader = dict(batch_size=64, dataset=dict(pipeline=train_pipeline, **folders))
+val_dataloader = dict(batch_size=64, dataset=dict(pipeline=test_pipeline, **folders))
 test_dataloader = val_dataloader
 auto_scale_lr = dict(enable=True, base_batch_size=512)
 

@@ -9,12 +9,12 @@ data_preprocessor = dict(num_classes=10)
 
 # A digit fills its picture and is not the same when mirrored.
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadImageOrSkip'),
     dict(type='RandomResizedCrop', scale=size, crop_ratio_range=(0.6, 1.0)),
     dict(type='PackInputs'),
 ]
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadImageOrSkip', skip=False),
     dict(type='Resize', scale=(size, size)),
     dict(type='PackInputs'),
 ]
