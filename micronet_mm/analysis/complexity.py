@@ -87,6 +87,9 @@ def count(model: nn.Module, height: int = 224, width: int = 224, channels: int =
         width: of the image.
         channels: of the image.
 
+    Raises:
+        RuntimeError: if PyTorch is older than 2.4.
+
     Example:
         >>> from micronet_mm.models import MicroNet
         >>> count(MicroNet('m3')).total.madds
@@ -118,7 +121,9 @@ def count(model: nn.Module, height: int = 224, width: int = 224, channels: int =
         madds[names[module]] += (in_all - below) // 2
         return in_all
 
-    attribute(model, type(model).__name__)
+    if attribute(model, type(model).__name__) != counter.get_total_flops():
+        raise RuntimeError(f'counting by module needs PyTorch 2.4 or later, whose FLOP counter knows the modules; '
+                           f'this is {torch.__version__}.')
 
     shift_max = {name for name, module in model.named_modules() if isinstance(module, DynamicShiftMax)}
     modules, kinds = {}, {}
