@@ -1,9 +1,12 @@
 """Counting follows the paper's rule and gives spec's figures."""
 import pytest
 from mm import ROOT, call
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from torch import nn
 
 from micronet_mm.analysis import Cost, count
+from micronet_mm.analysis.from_config import count_config
 from micronet_mm.layers import DynamicShiftMax
 from micronet_mm.models import ARCHS, MicroNet, MicroNetClassifier
 
@@ -71,8 +74,43 @@ def test_parts_and_kinds_add_up():
     assert list(cost.by_part()) == ['backbone.stem', *(f'backbone.stages.{i}' for i in range(4)), 'head']
 
 
+TWO_STAGE = '''
+_base_ = 'mmdet::_base_/models/faster-rcnn_r50_fpn.py'
+default_scope = 'mmdet'
+model = dict(backbone=dict(_delete_=True, type='MicroNet', arch='m0', out_indices=(0, 1, 2, 3)),
+             neck=dict(in_channels=[8, 12, 32, 384]))
+'''
+
+
+def test_two_stage_detector_is_counted_with_all_its_proposals(tmp_path):
+    pytest.importorskip('mmdet')
+    (tmp_path / 'faster_rcnn.py').write_text(TWO_STAGE)
+    cost = count_config(Config.fromfile(tmp_path / 'faster_rcnn.py'), (128, 160))
+    DefaultScope._instance_dict.clear()
+    per_proposal = 256 * 7 * 7 * 1024 + 1024 * 1024 + 1024 * (81 + 4 * 80)
+    assert cost.within('roi_head').madds == 1000 * per_proposal
+    assert cost.within('backbone').madds == count(MicroNet('m0'), 128, 160).total.madds
+
+
+def test_pose_model(tmp_path):
+    pytest.importorskip('mmpose')
+    (tmp_path / 'pose.py').write_text('''
+default_scope = 'mmpose'
+codec = dict(type='MSRAHeatmap', input_size=(192, 256), heatmap_size=(6, 8), sigma=2)
+model = dict(type='TopdownPoseEstimator', backbone=dict(type='MicroNet', arch='m0'), head=dict(
+    type='HeatmapHead', in_channels=384, out_channels=17, deconv_out_channels=None, decoder=codec,
+    loss=dict(type='KeypointMSELoss')))
+''')
+    cost = count_config(Config.fromfile(tmp_path / 'pose.py'))
+    DefaultScope._instance_dict.clear()
+    assert cost.within('head').madds == 8 * 6 * 384 * 17
+
+
 def test_tool_counts_a_config(tmp_path):
     run = call(ROOT / 'tools' / 'get_flops.py', ROOT / 'configs' / 'imagenet_micronet_m0.py', cwd=tmp_path)
     assert '1,019,590 parameters, 4,054,128 multiply-adds' in run.stdout
     run = call(ROOT / 'tools' / 'get_flops.py', 'none.py', cwd=tmp_path)
     assert run.returncode == 1 and run.stdout.startswith('error: the config none.py does not exist')
+    run = call(ROOT / 'tools' / 'get_flops.py', ROOT / 'configs' / 'imagenet_micronet_m0.py', '--shape', '0', '9',
+               cwd=tmp_path)
+    assert run.returncode == 1 and run.stdout == 'error: height and width must be positive, got 0 9.\n'

@@ -4,12 +4,9 @@
 Counts convolutions, linear layers and Dynamic Shift-Max as the paper does; normalization, pooling and plain activations
 are free.
 """
-from micronet_mm.analysis import Cost, count
-from micronet_mm.analysis.paper_tables import build_model
+from micronet_mm.analysis import Cost
+from micronet_mm.analysis.from_config import SHAPES, count_config
 from micronet_mm.engine.cli import config_parser, one_line_errors, read_config
-
-# Height and width that the literature quotes costs at.
-SHAPES = dict(mmpretrain=(224, 224), mmdet=(800, 1333), mmpose=(256, 192))
 
 
 def print_costs(title: str, costs: dict[str, Cost], total: Cost) -> None:
@@ -27,9 +24,7 @@ def main() -> None:
     with one_line_errors():
         cfg = read_config(args.config, args.cfg_options)
         height, width = args.shape or SHAPES.get(cfg.get('default_scope'), (224, 224))
-        if min(height, width) < 1:
-            raise ValueError(f'--shape {height} {width}: height and width must be positive.')
-    cost = count(build_model(cfg), height, width)
+        cost = count_config(cfg, (height, width))
     print(f'{args.config} at {height} x {width}: {cost.total.params:,} parameters, {cost.total.madds:,} multiply-adds')
     print_costs('part', cost.by_part(), cost.total)
     print_costs('kind of layer', cost.by_kind(), cost.total)

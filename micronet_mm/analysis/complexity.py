@@ -8,7 +8,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -74,18 +74,19 @@ def kind_of(name: str, module: nn.Module, inside_shift_max: bool) -> str:
     return 'normalization' if 'Norm' in type(module).__name__ else type(module).__name__
 
 
-def count(model: nn.Module, height: int = 224, width: int = 224, channels: int = 3) -> Complexity:
+def count(model: nn.Module, height: int = 224, width: int = 224, channels: int = 3, *inputs: Any) -> Complexity:
     """Count ``model`` on one image.
 
     PyTorch's own FLOP counter does the convolutions, linear layers and matrix products, wherever they are called;
     Dynamic Shift-Max is added by its formula.
 
     Args:
-        model: called with one tensor (1, channels, height, width), as MMEngine's models are in mode 'tensor'. Its
+        model: called with a tensor (1, channels, height, width), as MMEngine's models are in mode 'tensor'. Its
             training mode is restored.
         height: of the image.
         width: of the image.
         channels: of the image.
+        *inputs: what the model is called with behind the image, such as MMLab's data samples.
 
     Raises:
         RuntimeError: if PyTorch is older than 2.4.
@@ -106,7 +107,7 @@ def count(model: nn.Module, height: int = 224, width: int = 224, channels: int =
     try:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             device = next(model.parameters()).device
-            model.eval()(torch.zeros(1, channels, height, width, device=device))
+            model.eval()(torch.zeros(1, channels, height, width, device=device), *inputs)
     finally:
         model.train(training)
         for hook in hooks:

@@ -2,7 +2,7 @@
 from math import gcd, log, sqrt
 
 
-def num_groups(in_channels: int, out_channels: int) -> int:
+def num_groups(in_channels: int, out_channels: int, scale: float = 1.0) -> int:
     """The group number of Eq. 3, G = sqrt(C / R), for one group convolution between C and C / R channels.
 
     C / R is the narrower side, so G = sqrt(min(in, out)). The result must divide both sides: of their common divisors
@@ -10,11 +10,18 @@ def num_groups(in_channels: int, out_channels: int) -> int:
     convolution then takes the larger and a compressing one the smaller, which gives every group number of the
     released M0 to M3.
 
+    Args:
+        in_channels: of the convolution.
+        out_channels: of the convolution.
+        scale: lambda in G = lambda * sqrt(C / R), more groups and fewer connections with a larger one (Table 3b).
+
     Example:
         >>> num_groups(24, 144), num_groups(144, 24), num_groups(384, 64)
         (6, 4, 8)
+        >>> num_groups(24, 144, scale=2)
+        12
     """
-    target = sqrt(min(in_channels, out_channels))
+    target = scale * sqrt(min(in_channels, out_channels))
     shared = gcd(in_channels, out_channels)
     tie_break = -1 if out_channels > in_channels else 1
     return min((d for d in range(1, shared + 1) if shared % d == 0),

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from .arch import Arch, Row, get_arch
+from .arch import Arch, Row, get_arch, rescale
 from .blocks import MicroBlockA, MicroBlockB, MicroBlockC, MicroBlockE, MicroStem
 
 BLOCKS = dict(A=MicroBlockA, B=MicroBlockB, C=MicroBlockC)
@@ -36,6 +36,8 @@ class MicroNet(BaseModule):
         K: fusions that A1 and A2 choose from (Table 6); A3 always has one.
         shift: 'grouped' as released, or 'paper' as in Eq. 4.
         dynamic: which of (A1, A2, A3) are Dynamic Shift-Max, in every block (Table 5). Default: as the table says.
+        width: multiplier of the blocks' channels; other than 1, all groups follow Eq. 3.
+        group_scale: lambda in G = lambda * sqrt(C / R), Eq. 3 (Table 3b); other than 1, the table's groups give way.
         init_cfg: as in MMEngine's BaseModule, for example
             ``dict(type='Pretrained', checkpoint='m3.pth', prefix='backbone.')``.
 
@@ -66,9 +68,15 @@ class MicroNet(BaseModule):
                  K: int = 2,
                  shift: str = 'grouped',
                  dynamic: Optional[Sequence[bool]] = None,
+                 width: float = 1.0,
+                 group_scale: float = 1.0,
                  init_cfg: Optional[Union[dict, list]] = None) -> None:
         super().__init__(init_cfg)
+        if min(width, group_scale) <= 0:
+            raise ValueError(f'width and group_scale must be positive, got {width=} and {group_scale=}.')
         table = get_arch(arch)
+        if (width, group_scale) != (1, 1):
+            table = rescale(table, width, group_scale)
         stages = split_into_stages(table.rows)
         out_indices = (out_indices, ) if isinstance(out_indices, int) else tuple(out_indices)
         if not out_indices or not all(i in range(len(stages)) for i in out_indices):
