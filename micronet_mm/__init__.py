@@ -10,9 +10,9 @@ if find_spec('mmcv') is None:
 
 from . import datasets, layers, models
 from .checkpoint import allow_mmengine_checkpoints
-from .engine import hooks
+from .engine import hooks, optim_wrapper
 
 __version__ = '0.1.0'
-__all__ = ['__version__', 'datasets', 'hooks', 'layers', 'models']
+__all__ = ['__version__', 'datasets', 'hooks', 'layers', 'models', 'optim_wrapper']
 
 allow_mmengine_checkpoints()

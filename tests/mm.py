@@ -8,23 +8,29 @@ ROOT = Path(__file__).parents[1]
 DEMO = ROOT / 'configs' / 'demo' / 'retinanet_micronet_m3_demo.py'
 
 
-def call(*command, cwd, timeout=300, **kwargs):
-    """Run a Python program; its output is in the result's ``stdout``."""
-    env = dict(os.environ, OMP_NUM_THREADS='1')
+def call(*command, cwd, timeout=300, env=None, **kwargs):
+    """Run a Python program on one thread; its output is in the result's ``stdout``."""
+    env = dict(env or os.environ, OMP_NUM_THREADS='1')
     return subprocess.run([sys.executable, *map(str, command)], cwd=cwd, env=env, text=True, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, timeout=timeout, **kwargs)
 
 
 def write_config(path, data, text='', base=DEMO):
-    """A config for one short epoch on the figures in ``data``; ``text`` is appended."""
+    """A detector's config for a short epoch on the figures in ``data``; ``text`` is appended."""
     path.write_text(f'''
 _base_ = {str(base)!r}
 data_root = {str(data) + '/'!r}
-tiny = dict(scale=(64, 64), keep_ratio=True)
-load, annotations = dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True)
-train_dataloader = dict(batch_size=2, dataset=dict(data_root=data_root, pipeline=[
-    load, annotations, dict(type='Resize', **tiny), dict(type='RandomFlip', prob=0.5), dict(type='PackDetInputs')]))
-val_dataloader = dict(dataset=dict(data_root=data_root))
+metainfo = dict(classes=('person', 'disc', 'square', 'triangle'))
+load, annotations = dict(type='LoadImageOrSkip'), dict(type='LoadAnnotations', with_bbox=True)
+tiny = dict(type='Resize', scale=(64, 64), keep_ratio=True)
+meta_keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')
+loader = dict(num_workers=0, persistent_workers=False)
+train_dataloader = dict(batch_size=2, batch_sampler=None, **loader, dataset=dict(
+    data_root=data_root, ann_file='annotations/train.json', data_prefix=dict(img='train/'), metainfo=metainfo,
+    pipeline=[load, annotations, tiny, dict(type='RandomFlip', prob=0.5), dict(type='PackDetInputs')]))
+val_dataloader = dict(**loader, dataset=dict(
+    data_root=data_root, ann_file='annotations/val.json', data_prefix=dict(img='val/'), metainfo=metainfo,
+    pipeline=[load, tiny, annotations, dict(type='PackDetInputs', meta_keys=meta_keys)]))
 test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=data_root + 'annotations/val.json')
 test_evaluator = val_evaluator

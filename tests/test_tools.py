@@ -29,7 +29,7 @@ def data(tmp_path_factory):
     ([TEST, RETINANET, 'x.pth'], r'data/coco/ does not exist, which the dataset of test_dataloader needs\.'),
     ([TRAIN, RETINANET, '--cfg-options', 'train_dataloader.dataset.pipeline.99.type=X'], r'--cfg-options does not fit'),
     ([TRAIN, DEMO, '--auto-scale-lr', '--cfg-options', 'auto_scale_lr=None'], r'--auto-scale-lr needs auto_scale_lr='),
-    pytest.param([TRAIN, DEMO, '--amp'], '--amp needs an accelerator',
+    pytest.param([TRAIN, DEMO, '--amp', 'fp16'], '--amp fp16 needs an accelerator',
                  marks=pytest.mark.skipif(torch.cuda.is_available(), reason='with an accelerator --amp is fine')),
 ])
 def test_a_mistake_gets_one_line(command, message, tmp_path):

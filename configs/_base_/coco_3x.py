@@ -3,11 +3,11 @@ _base_ = [
     'mmdet::_base_/datasets/coco_detection.py',
     'mmdet::_base_/schedules/schedule_1x.py',
     'mmdet::_base_/default_runtime.py',
+    './robust.py',
 ]
-custom_imports = dict(imports=['micronet_mm'], allow_failed_imports=False)
 
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadImageOrSkip'),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='RandomChoiceResize', scales=[(1333, side) for side in range(640, 801, 32)], keep_ratio=True),
     dict(type='RandomFlip', prob=0.5),
@@ -22,6 +22,6 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=1000),
     dict(type='MultiStepLR', by_epoch=True, begin=0, end=36, milestones=[28, 33], gamma=0.1),
 ]
-# A killed run that is resumed ends as an unbroken one of the same seed.
-custom_hooks = [dict(type='EpochSeedHook')]
-default_hooks = dict(checkpoint=dict(max_keep_ckpts=3, save_best='auto'))
+# And a word, before training, when num_classes does not fit the dataset.
+custom_hooks = [*_base_.custom_hooks, dict(type='NumClassCheckHook')]
+default_hooks = dict(checkpoint=dict(type='SafeCheckpointHook', max_keep_ckpts=3, save_best='auto'))

@@ -3,8 +3,8 @@ _base_ = [
     'mmpretrain::_base_/datasets/imagenet_bs32.py',
     'mmpretrain::_base_/schedules/imagenet_bs256_coslr.py',
     'mmpretrain::_base_/default_runtime.py',
+    './robust.py',
 ]
-custom_imports = dict(imports=['micronet_mm'], allow_failed_imports=False)
 
 epochs = 600
 train_cfg = dict(max_epochs=epochs)
@@ -31,5 +31,4 @@ val_dataloader = dict(batch_size=64, dataset=dict(pipeline=test_pipeline, **fold
 test_dataloader = val_dataloader
 auto_scale_lr = dict(enable=True, base_batch_size=512)
 
-custom_hooks = [dict(type='EpochSeedHook')]
-default_hooks = dict(checkpoint=dict(max_keep_ckpts=3, save_best='auto'))
+default_hooks = dict(checkpoint=dict(type='SafeCheckpointHook', max_keep_ckpts=3, save_best='auto'))

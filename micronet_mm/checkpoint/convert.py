@@ -1,6 +1,4 @@
 """Turn released MicroNet weights into MMEngine checkpoints."""
-import os
-import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +10,8 @@ from torch import Tensor
 from micronet_mm.models.arch import ARCHS, RELEASED
 from micronet_mm.models.classifier import MicroNetClassifier
 from micronet_mm.models.micronet import MicroNet
+
+from .atomic import save_atomically
 
 # Where the released models keep the parts of a block: layers.<index> of ours, by kind.
 _CONV_BN = {'0': 'conv', '1': 'bn'}
@@ -117,22 +117,6 @@ def _read(path: Path) -> Mapping[str, Tensor]:
     if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
         raise ValueError("it holds no state dict: expected tensors by name, at the top or under 'state_dict'.")
     return content
-
-
-def save_atomically(content: Any, path: Path) -> None:
-    """``torch.save`` that leaves either the whole file or none under ``path``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
-    try:
-        with os.fdopen(handle, 'wb') as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def convert_checkpoint(source: Union[str, Path], target: Union[str, Path]) -> str:

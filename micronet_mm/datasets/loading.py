@@ -1,20 +1,47 @@
 """Loading images that may be broken."""
 import logging
+import os
 import os.path as osp
 from typing import Optional
 
+import torch
 from mmcv.transforms import LoadImageFromFile
 from mmengine.logging import print_log
 from mmengine.registry import TRANSFORMS
+from PIL import Image
+from torch.utils.data import get_worker_info
+
+# Images skipped by each dataloader worker (the first slot is the main process's), in memory that all of them see.
+MAX_WORKERS = 256
+SKIPPED = torch.zeros(1 + MAX_WORKERS, dtype=torch.int64).share_memory_()
+
+
+# How files that begin with these two bytes end: JPEG and PNG.
+ENDINGS = {b'\xff\xd8': b'\xff\xd9', b'\x89P': b'IEND'}
 
 
 class UnreadableImageError(OSError):
     """An image that is missing or cannot be decoded; the message names it and says what to do."""
 
 
+def check_whole(path: str) -> None:
+    """Raise OSError for a JPEG or PNG that was cut off; OpenCV fills what is missing with grey and says nothing."""
+    if not osp.isfile(path):  # in some remote storage
+        return
+    with open(path, 'rb') as file:
+        start = file.read(2)
+        file.seek(-min(32, osp.getsize(path)), os.SEEK_END)
+        end = file.read()
+    if ENDINGS.get(start, b'') not in end:  # or something follows the picture: Pillow knows
+        with Image.open(path) as image:
+            image.load()
+
+
 @TRANSFORMS.register_module()
 class LoadImageOrSkip(LoadImageFromFile):
     """``LoadImageFromFile`` for which one broken file among many is no reason to end a training run.
+
+    ``BrokenImageHook`` counts what was skipped and ends the run when it is too much.
 
     Args:
         skip: in training (the default), log a broken image and return None, for which MMEngine's datasets take another
@@ -32,15 +59,20 @@ class LoadImageOrSkip(LoadImageFromFile):
     def __init__(self, skip: bool = True, **kwargs) -> None:
         super().__init__(**kwargs)
         self.skip = skip
+        self.skipped = SKIPPED  # held here so that a worker that is spawned, not forked, gets the same memory
 
     def transform(self, results: dict) -> Optional[dict]:
         """Load the image at ``results['img_path']``."""
+        path = results['img_path']
         try:
-            return super().transform(results)
+            loaded = super().transform(results)
+            check_whole(path)
+            return loaded
         except Exception as error:
-            path = results['img_path']
             fault = 'cannot be decoded' if osp.exists(path) else 'does not exist'
             if self.skip:
+                worker = get_worker_info()
+                self.skipped[0 if worker is None else 1 + worker.id % MAX_WORKERS] += 1
                 print_log(f'the image {path} {fault} and is skipped', 'current', logging.WARNING)
                 return None
             raise UnreadableImageError(f'the image {path} {fault}; replace it or take it out of the set.') from error

@@ -13,6 +13,10 @@ from mmengine.device import get_device
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from micronet_mm.checkpoint.atomic import DISK_FULL
+
+from .errors import RunStopped
+
 
 def config_parser(description: str) -> argparse.ArgumentParser:
     """A parser that takes a config and ``--cfg-options``."""
@@ -56,7 +60,14 @@ def read_config(path: str, options: Optional[dict] = None) -> Config:
 
 
 def load_config(args: argparse.Namespace) -> Config:
-    """The config with the common options applied; raises what :func:`read_config` does."""
+    """The config with the common options applied.
+
+    Raises:
+        ValueError: if processes on CPUs are not started by torchrun; and what :func:`read_config` raises.
+    """
+    if args.launcher not in ('none', 'pytorch') and get_device() == 'cpu':
+        raise ValueError(f'--launcher {args.launcher} needs accelerators; start processes on CPUs with torchrun and '
+                         '--launcher pytorch.')
     cfg = read_config(args.config, args.cfg_options)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg.launcher = args.launcher
@@ -69,21 +80,28 @@ def load_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def enable_amp(cfg: Config) -> None:
+def enable_amp(cfg: Config, dtype: str = 'auto') -> None:
     """Switch to mixed precision.
 
+    Args:
+        cfg: changed in place.
+        dtype: 'bf16', 'fp16' (with dynamic loss scaling), or 'auto': fp16 on an accelerator, bf16 on a CPU.
+
     Raises:
-        ValueError: if the optimizer wrapper cannot, or the machine has no accelerator.
+        ValueError: if the optimizer wrapper cannot, or the machine has no accelerator for fp16.
     """
     kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
-    if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
+    if kind not in ('OptimWrapper', 'AmpOptimWrapper', 'Bf16OptimWrapper'):
         raise ValueError(f"--amp replaces an optim_wrapper of type 'OptimWrapper', but the config has {kind!r}; "
                          'set mixed precision in the config.')
-    if get_device() in ('cpu', 'mps'):
-        raise ValueError(f"--amp needs an accelerator that MMEngine's AmpOptimWrapper knows, not {get_device()!r}; "
-                         'run without it.')
-    cfg.optim_wrapper.type = 'AmpOptimWrapper'
-    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    on_cpu = get_device() == 'cpu'
+    if dtype == 'fp16' and on_cpu:
+        raise ValueError('--amp fp16 needs an accelerator; on a CPU use --amp bf16.')
+    if dtype == 'bf16' or on_cpu:
+        cfg.optim_wrapper.type = 'Bf16OptimWrapper'
+    else:
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
 
 
 def enable_auto_scale_lr(cfg: Config) -> None:
@@ -108,6 +126,23 @@ def one_line_errors() -> Iterator[None]:
         sys.exit(f'error: {error.__cause__ or error}')
 
 
+@contextmanager
+def one_line_stops() -> Iterator[None]:
+    """End the program with one line where the run stopped itself, or for want of disk space."""
+    try:
+        yield
+    except RunStopped as stop:
+        sys.exit(f'error: {stop}')
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        named = f'{error.filename}: ' if error.filename else ''
+        sys.exit(f'error: {named}{error.strerror}. Complete checkpoints are kept. Free space, then --resume.')
+
+
 def build_runner(cfg: Config) -> Runner:
-    """MMEngine's Runner, or the one that ``runner_type`` names."""
+    """MMEngine's Runner, or the one that ``runner_type`` names, joined with the other processes."""
+    if cfg.launcher != 'none' and get_device() == 'cpu':
+        from .gloo import use_gloo
+        use_gloo(cfg)
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)

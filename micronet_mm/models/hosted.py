@@ -12,6 +12,7 @@ from mmengine.registry import MODELS
 HOSTED = {
     'MicroNetClsHead': ('micronet_mm.models.cls_head', 'mmpretrain', 'cls'),
     'MobileNetV3Small': ('micronet_mm.models.mobilenetv3_small', 'mmpretrain', 'cls'),
+    'SSDLiteHead': ('micronet_mm.models.ssd_head', 'mmdet', 'det'),
 }
 
 

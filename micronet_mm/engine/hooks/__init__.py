@@ -1,4 +1,11 @@
 """Hooks for MMEngine's runner, registered in its root ``HOOKS``."""
+from .broken_image import BrokenImageHook
+from .compile import CompileHook
 from .epoch_seed import EpochSeedHook
+from .invalid_loss import InvalidLossHook
+from .preemption import PreemptionHook
+from .safe_checkpoint import SafeCheckpointHook
 
-__all__ = ['EpochSeedHook']
+__all__ = [
+    'BrokenImageHook', 'CompileHook', 'EpochSeedHook', 'InvalidLossHook', 'PreemptionHook', 'SafeCheckpointHook'
+]

@@ -1,0 +1,8 @@
+# What our configs add to MMEngine's runtime: exact resuming, leaving on SIGTERM, and stopping where going on is no use.
+custom_imports = dict(imports=['micronet_mm'], allow_failed_imports=False)
+custom_hooks = [
+    dict(type='EpochSeedHook'),
+    dict(type='PreemptionHook'),
+    dict(type='InvalidLossHook'),
+    dict(type='BrokenImageHook', max_share=0.01),
+]

@@ -1,0 +1,155 @@
+"""Save and leave when the machine is wanted for something else."""
+import logging
+import os.path as osp
+import signal
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any, Optional
+
+import torch
+from mmengine.dist import all_gather_object, get_rank, get_world_size, is_main_process
+from mmengine.hooks import EMAHook, Hook
+from mmengine.logging import print_log
+from mmengine.registry import HOOKS
+from mmengine.runner import EpochBasedTrainLoop, Runner
+
+from micronet_mm.checkpoint.atomic import written_atomically
+from micronet_mm.engine.rest_of_epoch import random_state, rest_of_epoch
+
+FILENAME = 'interrupted.pth'
+
+
+@HOOKS.register_module()
+class PreemptionHook(Hook):
+    """On SIGTERM save a checkpoint that can be resumed in the middle of an epoch, and exit.
+
+    Clusters announce that they take a machine away with SIGTERM. The iteration under way is finished,
+    ``interrupted.pth`` is written to the work dir and named in ``last_checkpoint``, and the process ends with status
+    128 + signal (143). A resumed run goes on with the next batch of the same epoch. In one process, with data loaded in
+    that process, it ends with the weights of an unbroken run; the generators of dataloader workers start anew. An
+    evaluation that was under way is lost.
+
+    With several processes all of them leave after the same iteration, on whichever's signal.
+
+    Args:
+        signals: names of the signals to obey; Slurm can be asked for others (``--signal=USR1@60``).
+
+    Raises:
+        ValueError: if a signal is unknown.
+
+    Example:
+        >>> custom_hooks = [dict(type='PreemptionHook', signals=('SIGTERM', 'SIGUSR1'))]
+    """
+    priority = 'LOWEST'  # behind all that an iteration changes: schedulers, averages, other checkpoints
+
+    def __init__(self, signals: Sequence[str] = ('SIGTERM', )) -> None:
+        unknown = [name for name in signals if name not in signal.Signals.__members__]
+        if unknown:
+            raise ValueError(f'{unknown[0]!r} is no signal of this system; use names such as SIGTERM or SIGUSR1.')
+        self.signals = [signal.Signals[name] for name in signals]
+        self.previous: dict[signal.Signals, Any] = {}
+        self.received: Optional[signal.Signals] = None
+        self.busy = True  # with what must not be broken off: an iteration, the end of an epoch
+        self.resumed_states: Optional[list[dict]] = None
+        self.states: Optional[list[dict]] = None
+
+    # Resuming.
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        self.resumed_states = checkpoint.get('random_states')
+
+    def before_train(self, runner: Runner) -> None:
+        self.runner = runner
+        self.group = torch.distributed.new_group(backend='gloo') if get_world_size() > 1 else None
+        self.whole_epoch = None
+        self.remember(runner.iter, runner.epoch)
+        loop = runner.train_loop
+        if isinstance(loop, EpochBasedTrainLoop):
+            done = loop.iter - loop.epoch * len(loop.dataloader)
+            if 0 < done < len(loop.dataloader):
+                states = self.resumed_states or []
+                state = states[get_rank()] if len(states) == get_world_size() else None
+                runner.logger.info(f'Going on in epoch {loop.epoch + 1} behind its first {done} iterations; the log '
+                                   'counts the rest of this epoch from 1.')
+                self.whole_epoch, loop.dataloader = loop.dataloader, rest_of_epoch(loop.dataloader, done, state)
+        for number in self.signals:
+            self.previous[number] = signal.signal(number, self.receive)
+
+    def after_train(self, runner: Runner) -> None:
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
+
+    # Leaving.
+
+    def receive(self, number: int, frame: Optional[FrameType]) -> None:
+        """The signal handler."""
+        self.received = signal.Signals(number)
+        # The whole process group may be dying: that workers go too is no error then.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        print_log(f'{self.received.name} received', 'current', logging.WARNING)
+        if not self.busy and self.group is None:  # waiting for data, which may never come
+            self.save_and_exit()
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        self.busy = True
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
+                         outputs: Optional[dict] = None) -> None:
+        self.remember(runner.iter + 1, runner.epoch)
+        # Behind the last iteration of an epoch there are still schedulers to step.
+        self.busy = isinstance(runner.train_loop, EpochBasedTrainLoop) and self.end_of_epoch(
+            runner.train_dataloader, batch_idx)
+        if not self.busy and self.agreed():
+            self.save_and_exit()
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        if self.whole_epoch is not None:
+            runner.train_loop.dataloader, self.whole_epoch = self.whole_epoch, None
+        self.remember(runner.iter, runner.epoch + 1)
+        if self.agreed():
+            self.save_and_exit()
+
+    def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
+                       outputs: Optional[Sequence] = None) -> None:
+        if self.previous and self.agreed():
+            self.remember(runner.iter, runner.epoch)
+            for hook in runner.hooks:
+                if isinstance(hook, EMAHook):  # evaluation borrows the averaged weights
+                    hook.after_val_epoch(runner)
+            self.save_and_exit(lost='the evaluation under way')
+
+    def agreed(self) -> bool:
+        """Whether any process received a signal."""
+        if self.group is None:
+            return self.received is not None
+        flag = torch.tensor([int(self.received or 0)])
+        torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX, group=self.group)
+        if flag.item():
+            self.received = signal.Signals(flag.item())
+        return self.received is not None
+
+    def remember(self, iteration: int, epoch: int) -> None:
+        """The point of the run to go on from, whatever is drawn or counted before the next one."""
+        self.point = dict(iter=iteration, epoch=epoch)
+        self.state = random_state()
+
+    def save_and_exit(self, lost: str = 'nothing') -> None:
+        """Write the checkpoint and end the process."""
+        self.busy = True
+        runner = self.runner
+        self.states = all_gather_object(self.state)
+        runner.save_checkpoint(runner.work_dir, FILENAME, meta=self.point, by_epoch=False,
+                               backend_args=dict(backend='atomic'))
+        path = osp.join(runner.work_dir, FILENAME)
+        if is_main_process():
+            with written_atomically(osp.join(runner.work_dir, 'last_checkpoint')) as file:
+                file.write(path.encode())
+        runner.logger.warning(f'{self.received.name}: saved {path} after iteration {self.point["iter"]}; {lost} is '
+                              'lost. Go on with --resume.')
+        if self.group is not None:
+            torch.distributed.barrier(group=self.group)
+        raise SystemExit(128 + self.received)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        if self.states is not None:
+            checkpoint['random_states'] = self.states

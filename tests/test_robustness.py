@@ -1,0 +1,196 @@
+"""Training that survives: each fault is done for real."""
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from mm import ROOT, call
+from toy import write_toy
+
+TRAIN = ROOT / 'tools' / 'train.py'
+ENV = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(Path(__file__).parent))
+
+
+def train(folder, *arguments, work_dir='w'):
+    return call(TRAIN, 'toy_config.py', '--work-dir', work_dir, *arguments, cwd=folder, env=ENV)
+
+
+def last_line(run):
+    return run.stdout.strip().splitlines()[-1]
+
+
+def assert_same_training_state(first, second):
+    first, second = torch.load(first), torch.load(second)
+    assert {k: first['meta'][k] for k in ('epoch', 'iter')} == {k: second['meta'][k] for k in ('epoch', 'iter')}
+    for key, value in first['state_dict'].items():
+        assert torch.equal(value, second['state_dict'][key]), key
+    for index, state in first['optimizer']['state'].items():
+        assert all(torch.equal(value, second['optimizer']['state'][index][name]) for name, value in state.items())
+    for name in ('lr', 'last_step', '_global_step'):
+        assert [s.get(name) for s in first['param_schedulers']] == [s.get(name) for s in second['param_schedulers']]
+
+
+@pytest.fixture(scope='module')
+def unbroken(tmp_path_factory):
+    """epoch_3.pth of a run that nothing happened to: 6 iterations an epoch."""
+    folder = tmp_path_factory.mktemp('unbroken')
+    write_toy(folder)
+    assert train(folder).returncode == 0
+    return folder / 'w' / 'epoch_3.pth'
+
+
+@pytest.mark.parametrize('at', [2, 6, 9])
+def test_sigterm_loses_nothing(at, unbroken, tmp_path):
+    """In the middle of an epoch and at its very end."""
+    write_toy(tmp_path, f"custom_hooks = _base_.custom_hooks + [dict(type='SignalHook', number='SIGTERM', at={at})]")
+    run = train(tmp_path)
+    assert run.returncode == 128 + signal.SIGTERM, run.stdout[-2000:]
+    assert f'w/interrupted.pth after iteration {at}; nothing is lost. Go on with' in run.stdout
+    write_toy(tmp_path)
+    run = train(tmp_path, '--resume')
+    assert run.returncode == 0, run.stdout[-2000:]
+    assert 'resumed epoch' in run.stdout
+    assert_same_training_state(unbroken, tmp_path / 'w' / 'epoch_3.pth')
+
+
+def test_sigterm_in_an_evaluation_loses_the_evaluation(tmp_path):
+    text = '''
+val_dataloader = dict(
+    batch_size=4, num_workers=0, dataset=_base_.dataset, sampler=dict(type='DefaultSampler', shuffle=False))
+val_evaluator = dict(type='ToyMetric')
+val_cfg = dict(type='ValLoop')
+custom_hooks = _base_.custom_hooks + [dict(type='EMAHook', momentum=0.5)]
+'''
+    write_toy(tmp_path, text + "custom_hooks += [dict(type='SignalHook', number='SIGTERM', at=2, phase='val')]")
+    run = train(tmp_path)
+    assert 'after iteration 12; the evaluation under way is lost' in run.stdout, run.stdout[-2000:]
+    write_toy(tmp_path, text)
+    assert train(tmp_path, '--resume').returncode == 0
+    assert train(tmp_path, work_dir='unbroken').returncode == 0
+    assert_same_training_state(tmp_path / 'unbroken' / 'epoch_3.pth', tmp_path / 'w' / 'epoch_3.pth')
+
+
+def test_kill_while_a_checkpoint_is_written(tmp_path):
+    write_toy(tmp_path, '''
+model = dict(ballast=40_000_000)  # 160 MB, so that writing takes a while
+train_cfg = dict(max_epochs=50)
+default_hooks = dict(checkpoint=dict(max_keep_ckpts=1))
+''', images=4)
+    run = subprocess.Popen([sys.executable, TRAIN, 'toy_config.py', '--work-dir', 'w'], cwd=tmp_path, env=ENV,
+                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    work_dir = tmp_path / 'w'
+    while run.poll() is None:
+        if (work_dir / 'epoch_1.pth').exists() and any(work_dir.glob('.epoch_*.pth.*')):
+            run.send_signal(signal.SIGKILL)
+        time.sleep(0.002)
+    assert run.returncode == -signal.SIGKILL
+    assert any(work_dir.glob('.epoch_*.pth.*')), 'it was not killed while writing'
+    whole = [torch.load(path)['meta']['epoch'] for path in work_dir.glob('epoch_*.pth')]
+    assert whole
+    write_toy(tmp_path, f'''
+model = dict(ballast=40_000_000)
+train_cfg = dict(max_epochs={max(whole) + 1})
+''', images=4)
+    run = train(tmp_path, '--resume')
+    assert run.returncode == 0 and f'resumed epoch: {max(whole)}' in run.stdout, run.stdout[-2000:]
+    assert not any(work_dir.glob('.epoch_*.pth.*'))
+
+
+def test_a_truncated_checkpoint_is_passed_over(unbroken, tmp_path):
+    write_toy(tmp_path)
+    (tmp_path / 'w').mkdir()
+    for name in ('epoch_1.pth', 'epoch_2.pth'):
+        (tmp_path / 'w' / name).write_bytes((unbroken.parent / name).read_bytes())
+        time.sleep(0.02)
+    (tmp_path / 'w' / 'last_checkpoint').write_text('w/epoch_2.pth')
+    os.truncate(tmp_path / 'w' / 'epoch_2.pth', 100_000)
+
+    run = train(tmp_path, '--resume', 'w/epoch_2.pth')
+    assert run.returncode == 1
+    assert last_line(run).startswith('error: w/epoch_2.pth cannot be resumed from: ')
+
+    run = train(tmp_path, '--resume')
+    assert run.returncode == 0, run.stdout[-2000:]
+    assert 'w/epoch_2.pth is broken and passed over' in run.stdout
+    assert 'resumed epoch: 1' in run.stdout
+    assert_same_training_state(unbroken, tmp_path / 'w' / 'epoch_3.pth')
+
+    for path in (tmp_path / 'w').glob('*.pth'):
+        os.truncate(path, 1000)
+    run = train(tmp_path, '--resume')
+    assert run.returncode == 1
+    assert re.match(r'error: all 3 checkpoints in .*w are broken, so there is nothing to resume from\.', last_line(run))
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_broken_images_are_skipped_and_counted(workers, tmp_path):
+    cut, gone = tmp_path / 'images' / '03.jpg', tmp_path / 'images' / '08.jpg'
+    write_toy(tmp_path, f'''
+custom_hooks = [dict(type='BrokenImageHook', max_share=0.5), dict(type='DeleteHook', path={str(gone)!r})]
+train_dataloader = dict(num_workers={workers})
+train_cfg = dict(max_epochs=1)
+''')
+    os.truncate(cut, cut.stat().st_size // 2)
+    run = train(tmp_path)
+    assert run.returncode == 0, run.stdout[-2000:]
+    assert 'images/03.jpg cannot be decoded and is skipped' in run.stdout
+    assert '08.jpg does not exist and is skipped' in run.stdout
+    assert re.search(r'WARNING - [2-5] of 24 images were broken and skipped in epoch 1', run.stdout)
+
+
+def test_too_many_broken_images_end_the_run(tmp_path):
+    write_toy(tmp_path)
+    for index in (3, 5):
+        os.truncate(tmp_path / 'images' / f'{index:02}.jpg', 700)
+    run = train(tmp_path)
+    assert run.returncode == 1
+    assert re.match(r'error: [12] broken images were skipped in epoch 1, which is more than the allowed 0\.01 of 24 '
+                    'images', last_line(run))
+
+
+def test_nan_weights_stop_the_run_and_keep_the_checkpoint(tmp_path):
+    write_toy(tmp_path, "custom_hooks = _base_.custom_hooks + [dict(type='PoisonHook', at=9)]")
+    run = train(tmp_path)
+    assert run.returncode == 1
+    message = last_line(run)
+    assert re.match(r'error: loss is nan at iteration 9 \(epoch 2\), learning rate 0\.002; the last good checkpoint, '
+                    r'.*w/epoch_1\.pth, is kept', message), message
+    assert len(re.findall(r'images/\d\d\.jpg', message)) == 4
+    assert sorted(path.name for path in (tmp_path / 'w').glob('*.pth')) == ['epoch_1.pth']
+    assert all(value.isfinite().all() for value in torch.load(tmp_path / 'w' / 'epoch_1.pth')['state_dict'].values())
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    """A file system of 3 MB."""
+    disk = tmp_path / 'disk'
+    disk.mkdir()
+    if subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=3m', 'tmpfs', disk], capture_output=True).returncode:
+        pytest.skip('mounting a small file system needs root')
+    yield disk
+    subprocess.run(['umount', disk], check=True)
+
+
+def test_a_full_disk_is_called_that(tiny_disk, tmp_path):
+    write_toy(tmp_path, 'model = dict(ballast=300_000)\ndefault_hooks = dict(checkpoint=dict(max_keep_ckpts=1))')
+    run = train(tmp_path, work_dir=tiny_disk)
+    assert run.returncode == 1
+    assert re.match(rf'error: {tiny_disk}/epoch_\d\.pth: the disk is full, so this file', last_line(run))
+    kept, = tiny_disk.glob('*.pth')
+    assert 'optimizer' in torch.load(kept)
+    assert not any(tiny_disk.glob('.*.pth.*'))
+
+
+def test_hooks_refuse_nonsense():
+    from micronet_mm.engine.hooks import BrokenImageHook, InvalidLossHook, PreemptionHook
+    with pytest.raises(ValueError, match='SIGNOTHING'):
+        PreemptionHook(signals=['SIGNOTHING'])
+    with pytest.raises(ValueError, match='max_share=2'):
+        BrokenImageHook(max_share=2)
+    with pytest.raises(ValueError, match='interval=0'):
+        InvalidLossHook(interval=0)
