@@ -1,13 +1,11 @@
 """Several processes on CPUs through ``tools/train.py --launcher pytorch``."""
-import numpy as np
 import pytest
 import torch
 import torch.multiprocessing as mp
 from mm import call
-from test_robustness import ENV, TRAIN, assert_same_training_state, last_line
 from torch import distributed as dist
 from torch import nn
-from toy import write_toy
+from toy import ENV, TRAIN, assert_same_training_state, last_line, losses, write_toy
 
 SETTINGS = '''
 model = dict(dropout=0)
@@ -25,11 +23,6 @@ def run(folder, processes, *arguments, work_dir, more=''):
     launch = ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}'] if processes > 1 else []
     launcher = ['--launcher', 'pytorch'] if processes > 1 else []
     return call(*launch, TRAIN, 'toy_config.py', '--work-dir', work_dir, *launcher, *arguments, cwd=folder, env=ENV)
-
-
-def losses(folder, work_dir):
-    """Mean over the processes, by iteration."""
-    return np.mean([np.loadtxt(path) for path in sorted((folder / work_dir).glob('losses_*.txt'))], axis=0)
 
 
 @pytest.fixture(scope='module')

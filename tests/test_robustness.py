@@ -5,34 +5,10 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
-from mm import ROOT, call
-from toy import write_toy
-
-TRAIN = ROOT / 'tools' / 'train.py'
-ENV = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(Path(__file__).parent))
-
-
-def train(folder, *arguments, work_dir='w'):
-    return call(TRAIN, 'toy_config.py', '--work-dir', work_dir, *arguments, cwd=folder, env=ENV)
-
-
-def last_line(run):
-    return run.stdout.strip().splitlines()[-1]
-
-
-def assert_same_training_state(first, second):
-    first, second = torch.load(first), torch.load(second)
-    assert {k: first['meta'][k] for k in ('epoch', 'iter')} == {k: second['meta'][k] for k in ('epoch', 'iter')}
-    for key, value in first['state_dict'].items():
-        assert torch.equal(value, second['state_dict'][key]), key
-    for index, state in first['optimizer']['state'].items():
-        assert all(torch.equal(value, second['optimizer']['state'][index][name]) for name, value in state.items())
-    for name in ('lr', 'last_step', '_global_step'):
-        assert [s.get(name) for s in first['param_schedulers']] == [s.get(name) for s in second['param_schedulers']]
+from toy import ENV, TRAIN, assert_same_training_state, last_line, train, write_toy
 
 
 @pytest.fixture(scope='module')

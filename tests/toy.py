@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from mm import ROOT
+from mm import ROOT, call
 from mmengine.dataset import BaseDataset
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
@@ -19,6 +19,8 @@ from mmengine.structures import BaseDataElement
 
 from micronet_mm.models import MicroNet, MicroNetClassifier
 
+TRAIN = ROOT / 'tools' / 'train.py'
+ENV = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(Path(__file__).parent))
 CONFIG = f'''
 _base_ = {str(ROOT / 'configs' / '_base_' / 'robust.py')!r}
 default_scope = 'mmengine'
@@ -32,6 +34,7 @@ optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.02, momentum=0.9))
 param_scheduler = dict(type='MultiStepLR', milestones=[1], by_epoch=True)
 default_hooks = dict(
     logger=dict(type='LoggerHook', interval=1), checkpoint=dict(type='SafeCheckpointHook', interval=1))
+custom_hooks = _base_.robust_hooks
 randomness = dict(seed=0, deterministic=True)
 '''
 
@@ -45,6 +48,32 @@ def write_toy(folder, text='', images=24):
     (folder / 'toy_base.py').write_text(CONFIG)
     (folder / 'toy_config.py').write_text("_base_ = './toy_base.py'\n" + text)
     return folder / 'toy_config.py'
+
+
+def train(folder, *arguments, work_dir='w'):
+    """Run ``tools/train.py`` on the config in ``folder``."""
+    return call(TRAIN, 'toy_config.py', '--work-dir', work_dir, *arguments, cwd=folder, env=ENV)
+
+
+def losses(folder, work_dir):
+    """What RecordHook wrote: losses by iteration, averaged over the processes."""
+    return np.mean([np.loadtxt(path) for path in sorted((folder / work_dir).glob('losses_*.txt'))], axis=0)
+
+
+def last_line(run):
+    return run.stdout.strip().splitlines()[-1]
+
+
+def assert_same_training_state(first, second):
+    """Two checkpoints agree bit for bit in weights, optimizer, schedule and count."""
+    first, second = torch.load(first), torch.load(second)
+    assert {k: first['meta'][k] for k in ('epoch', 'iter')} == {k: second['meta'][k] for k in ('epoch', 'iter')}
+    for key, value in first['state_dict'].items():
+        assert torch.equal(value, second['state_dict'][key]), key
+    for index, state in first['optimizer']['state'].items():
+        assert all(torch.equal(value, second['optimizer']['state'][index][name]) for name, value in state.items())
+    for name in ('lr', 'last_step', '_global_step'):
+        assert [s.get(name) for s in first['param_schedulers']] == [s.get(name) for s in second['param_schedulers']]
 
 
 @DATASETS.register_module()

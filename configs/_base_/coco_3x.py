@@ -23,5 +23,5 @@ param_scheduler = [
     dict(type='MultiStepLR', by_epoch=True, begin=0, end=36, milestones=[28, 33], gamma=0.1),
 ]
 # And a word, before training, when num_classes does not fit the dataset.
-custom_hooks = [*_base_.custom_hooks, dict(type='NumClassCheckHook')]
+custom_hooks = [*_base_.robust_hooks, dict(type='NumClassCheckHook')]
 default_hooks = dict(checkpoint=dict(type='SafeCheckpointHook', max_keep_ckpts=3, save_best='auto'))

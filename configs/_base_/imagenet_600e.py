@@ -31,4 +31,5 @@ val_dataloader = dict(batch_size=64, dataset=dict(pipeline=test_pipeline, **fold
 test_dataloader = val_dataloader
 auto_scale_lr = dict(enable=True, base_batch_size=512)
 
+custom_hooks = _base_.robust_hooks
 default_hooks = dict(checkpoint=dict(type='SafeCheckpointHook', max_keep_ckpts=3, save_best='auto'))

@@ -1,6 +1,6 @@
 # What our configs add to MMEngine's runtime: exact resuming, leaving on SIGTERM, and stopping where going on is no use.
 custom_imports = dict(imports=['micronet_mm'], allow_failed_imports=False)
-custom_hooks = [
+robust_hooks = [
     dict(type='EpochSeedHook'),
     dict(type='PreemptionHook'),
     dict(type='InvalidLossHook'),

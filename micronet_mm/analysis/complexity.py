@@ -107,7 +107,8 @@ def count(model: nn.Module, height: int = 224, width: int = 224, channels: int =
     try:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             device = next(model.parameters()).device
-            model.eval()(torch.zeros(1, channels, height, width, device=device), *inputs)
+            model.eval()
+            model(torch.zeros(1, channels, height, width, device=device), *inputs)
     finally:
         model.train(training)
         for hook in hooks:

@@ -27,7 +27,7 @@ def check_files(cfg: Config, loaders: Sequence[str], evaluators: Sequence[str]) 
     for loader in loaders:
         for dataset in find_dicts((cfg.get(loader) or {}).get('dataset'), 'type'):
             for path in dataset_paths(dataset):
-                if is_missing(path) and not downloads_itself(dataset, cfg.get('default_scope')):
+                if not downloads_itself(dataset, cfg.get('default_scope')):
                     require(path, f'the dataset of {loader}', DATA_ADVICE.format(loader=loader))
     for evaluator in evaluators:
         for metric in find_dicts(cfg.get(evaluator), 'ann_file'):

@@ -18,6 +18,32 @@ def make_divisible(value: float, divisor: int) -> int:
     return rounded if rounded >= 0.9 * value else rounded + divisor
 
 
+class SpatialAttention(BaseModule):
+    r"""Where to act: the attention of Dynamic ReLU's spatial variant (DY-ReLU-C), which the keypoint models use.
+
+    .. math:: \pi_i = \min(\gamma \, \mathrm{softmax}_i(\mathrm{conv}(x) / \tau), 1), \quad \gamma = H W / 3
+
+    Args:
+        channels: C.
+        temperature: tau.
+        init_cfg: as in MMEngine's BaseModule.
+
+    Shapes: (N, C, H, W) to (N, 1, H, W).
+    """
+
+    def __init__(self, channels: int, temperature: float = 10.0, init_cfg: Optional[dict] = None) -> None:
+        super().__init__(init_cfg)
+        self.temperature = temperature
+        self.conv = nn.Conv2d(channels, 1, 1)
+        nn.init.normal_(self.conv.weight, std=0.01)
+        nn.init.zeros_(self.conv.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = self.conv(x) / self.temperature
+        positions = x.shape[2] * x.shape[3]
+        return logits.flatten(2).softmax(2).mul(positions / 3).clamp(max=1).view_as(logits)
+
+
 @MODELS.register_module()
 class DynamicShiftMax(BaseModule):
     r"""The largest of K fusions of J circular channel shifts, with coefficients computed from the input.
@@ -37,6 +63,7 @@ class DynamicShiftMax(BaseModule):
         shift: ``'grouped'`` (as released) or ``'paper'`` (Eq. 4), see :func:`micronet_mm.ops.channel_roll`.
         init: initial values, ``init[j][k]``, so ``(init_a, init_b)`` for J = 2. Missing fusions repeat the row's last
             value and missing shifts start at 0, so one setting serves any J and K. The default starts as the identity.
+        spatial: scale the coefficients of each position by :class:`SpatialAttention`.
         init_cfg: as in MMEngine's BaseModule.
 
     Shapes: (N, C, H, W) to (N, C, H, W).
@@ -57,6 +84,7 @@ class DynamicShiftMax(BaseModule):
                  reduction: int = 8,
                  shift: str = 'grouped',
                  init: Sequence[Sequence[float]] = ((1.0,),),
+                 spatial: bool = False,
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg)
         groups = groups or num_groups(channels, channels)
@@ -82,6 +110,7 @@ class DynamicShiftMax(BaseModule):
         for row, values in zip(start, init):
             values = [*values, *[values[-1]] * K][:K]
             row.copy_(torch.tensor(values))
+        self.attention = SpatialAttention(channels) if spatial else None
         self.register_buffer('start', start.t()[..., None].contiguous(), persistent=False)
 
     def coefficients(self, x: Tensor) -> Tensor:
@@ -91,7 +120,9 @@ class DynamicShiftMax(BaseModule):
 
     def forward(self, x: Tensor) -> Tensor:
         # Under autocast the coefficients come out wider than x; y has the type of x.
-        return shift_max(x, self.coefficients(x).to(x.dtype), self.groups, self.shift)
+        y = shift_max(x, self.coefficients(x).to(x.dtype), self.groups, self.shift)
+        # A factor that is positive and common to all fusions passes through the maximum.
+        return y if self.attention is None else y * self.attention(x).to(x.dtype)
 
     def extra_repr(self) -> str:
         return f'channels={self.channels}, groups={self.groups}, J={self.J}, K={self.K}, shift={self.shift!r}'

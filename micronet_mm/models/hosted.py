@@ -10,6 +10,8 @@ from mmengine.registry import MODELS
 
 # Class name -> (module here that defines it, package it builds on, extra that installs that package).
 HOSTED = {
+    'InvertedResidualHeatmapHead': ('micronet_mm.models.inverted_residual_head', 'mmpose', 'pose'),
+    'MicroHeatmapHead': ('micronet_mm.models.heatmap_head', 'mmpose', 'pose'),
     'MicroNetClsHead': ('micronet_mm.models.cls_head', 'mmpretrain', 'cls'),
     'MobileNetV3Small': ('micronet_mm.models.mobilenetv3_small', 'mmpretrain', 'cls'),
     'SSDLiteHead': ('micronet_mm.models.ssd_head', 'mmdet', 'det'),

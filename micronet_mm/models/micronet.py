@@ -36,6 +36,7 @@ class MicroNet(BaseModule):
         K: fusions that A1 and A2 choose from (Table 6); A3 always has one.
         shift: 'grouped' as released, or 'paper' as in Eq. 4.
         dynamic: which of (A1, A2, A3) are Dynamic Shift-Max, in every block (Table 5). Default: as the table says.
+        spatial: give Dynamic Shift-Max the spatial attention of the keypoint models.
         width: multiplier of the blocks' channels; other than 1, all groups follow Eq. 3.
         group_scale: lambda in G = lambda * sqrt(C / R), Eq. 3 (Table 3b); other than 1, the table's groups give way.
         init_cfg: as in MMEngine's BaseModule, for example
@@ -68,6 +69,7 @@ class MicroNet(BaseModule):
                  K: int = 2,
                  shift: str = 'grouped',
                  dynamic: Optional[Sequence[bool]] = None,
+                 spatial: bool = False,
                  width: float = 1.0,
                  group_scale: float = 1.0,
                  init_cfg: Optional[Union[dict, list]] = None) -> None:
@@ -93,7 +95,7 @@ class MicroNet(BaseModule):
         self.norm_eval = norm_eval
         self.with_cp = with_cp
 
-        shift_max = dict(J=J, K=K, shift=shift, init=table.init)
+        shift_max = dict(J=J, K=K, shift=shift, init=table.init, spatial=spatial)
         self.stem = MicroStem(in_channels, table.stem, norm_cfg)
         self.stem.is_init = True  # all layers initialize themselves when built, so that init_cfg has the last word
         self.stages = nn.ModuleList()

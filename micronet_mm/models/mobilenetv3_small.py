@@ -26,12 +26,18 @@ class MobileNetV3Small(MobileNetV3):
     Args:
         width: multiplier of the channels; the paper compares 0.15, 0.2, 0.35, 0.5 and 1.
         divisor: what channels are rounded to.
+        output_stride: 32, or 16 to run the blocks of stride 32 at stride 16, as the keypoint models do.
         **kwargs: as for mmpretrain's MobileNetV3, less ``arch``.
     """
 
-    def __init__(self, width: float = 1.0, divisor: int = 8, **kwargs: Any) -> None:
+    def __init__(self, width: float = 1.0, divisor: int = 8, output_stride: int = 32, **kwargs: Any) -> None:
+        if output_stride not in (16, 32):
+            raise ValueError(f'output_stride={output_stride} must be 32 or 16.')
         self.stem_width = make_divisible(16 * width, divisor)
-        self.arch_settings = dict(small=scaled_setting(width, self.stem_width, divisor))
+        rows = scaled_setting(width, self.stem_width, divisor)
+        if output_stride == 16:
+            rows[8][-1] = 1  # the last row of stride 2
+        self.arch_settings = dict(small=rows)
         super().__init__('small', **kwargs)
 
     def _make_layer(self) -> list[str]:
@@ -44,4 +50,8 @@ class MobileNetV3Small(MobileNetV3):
         self.layer1 = InvertedResidual(self.stem_width, channels, hidden, kernel, stride, squeeze,
                                        conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg, act_cfg=dict(type=act),
                                        with_cp=self.with_cp)
-        return layers
+        # The library builds and runs what lies behind the last layer asked for.
+        used = layers[:max(self.out_indices) + 1]
+        for name in layers[len(used):]:
+            delattr(self, name)
+        return used
