@@ -9,7 +9,7 @@ from mmengine.evaluator import DumpResults
 
 from micronet_mm.checkpoint import check_fits
 from micronet_mm.datasets import UnreadableImageError
-from micronet_mm.engine.cli import build_runner, common_parser, load_config, one_line_errors
+from micronet_mm.engine.cli import build_runner, common_parser, load_config, one_line_errors, one_line_stops
 from micronet_mm.engine.preflight import check_files, find_dicts
 
 
@@ -58,7 +58,8 @@ def main() -> None:
     if args.out:
         runner.test_evaluator.metrics.append(DumpResults(args.out))
     try:
-        runner.test()
+        with one_line_stops():
+            runner.test()
     except UnreadableImageError as error:  # from a worker it comes with a traceback in front
         sys.exit(f'error: {str(error).strip().rpartition("UnreadableImageError: ")[2]}')
 

@@ -72,6 +72,6 @@ train_cfg = dict(max_epochs=250, val_interval=10)
 optim_wrapper = dict(optimizer=dict(type='Adam', lr=1e-3))
 param_scheduler = [dict(type='MultiStepLR', by_epoch=True, begin=0, end=250, milestones=[210, 240], gamma=0.1)]
 auto_scale_lr = dict(base_batch_size=128)
-custom_hooks = [*_base_.custom_hooks, *_base_.robust_hooks]
+custom_hooks = [*_base_.custom_hooks, *_base_.robust_hooks, dict(type='NumKeypointsHook')]
 default_hooks = dict(
     checkpoint=dict(type='SafeCheckpointHook', max_keep_ckpts=3, save_best='coco/AP', rule='greater'))

@@ -3,9 +3,11 @@ from .broken_image import BrokenImageHook
 from .compile import CompileHook
 from .epoch_seed import EpochSeedHook
 from .invalid_loss import InvalidLossHook
+from .num_keypoints import NumKeypointsHook
 from .preemption import PreemptionHook
 from .safe_checkpoint import SafeCheckpointHook
 
 __all__ = [
-    'BrokenImageHook', 'CompileHook', 'EpochSeedHook', 'InvalidLossHook', 'PreemptionHook', 'SafeCheckpointHook'
+    'BrokenImageHook', 'CompileHook', 'EpochSeedHook', 'InvalidLossHook', 'NumKeypointsHook', 'PreemptionHook',
+    'SafeCheckpointHook'
 ]

@@ -20,6 +20,7 @@ class BrokenImageHook(Hook):
 
     Args:
         max_share: the run ends when more than this share of the dataset was skipped within one epoch.
+        spare: this many are allowed in any case, for the sake of small datasets.
 
     Raises:
         TooManyBrokenImagesError: from within the run.
@@ -28,10 +29,11 @@ class BrokenImageHook(Hook):
         >>> custom_hooks = [dict(type='BrokenImageHook', max_share=0.01)]
     """
 
-    def __init__(self, max_share: float = 0.01) -> None:
+    def __init__(self, max_share: float = 0.01, spare: int = 10) -> None:
         if not 0 <= max_share <= 1:
             raise ValueError(f'max_share={max_share} of BrokenImageHook must be between 0 and 1.')
         self.max_share = max_share
+        self.spare = spare
 
     def before_train_epoch(self, runner: Runner) -> None:
         SKIPPED.zero_()
@@ -39,12 +41,13 @@ class BrokenImageHook(Hook):
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                          outputs: Optional[dict] = None) -> None:
         skipped, images = int(SKIPPED.sum()), len(runner.train_dataloader.dataset)
+        allowed = max(self.spare, int(self.max_share * images))
         # Each process loads its part of the dataset.
-        if skipped * get_world_size() > self.max_share * images:
+        if skipped * get_world_size() > allowed:
             raise TooManyBrokenImagesError(
-                f'{skipped} broken images were skipped in epoch {runner.epoch + 1}, which is more than the allowed '
-                f'{self.max_share:g} of {images} images. Their paths are in the log above: restore them, take them out '
-                'of the dataset, or raise max_share of BrokenImageHook.')
+                f'{skipped} broken images were skipped in epoch {runner.epoch + 1}, and of {images} only {allowed} may '
+                'be. Their paths are in the log above: restore them, take them out of the dataset, or raise max_share '
+                'of BrokenImageHook.')
 
     def after_train_epoch(self, runner: Runner) -> None:
         total = SKIPPED.sum()
