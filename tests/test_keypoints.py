@@ -125,9 +125,9 @@ def data(tmp_path_factory):
 
 def write_pose_config(path, data, text=''):
     path.write_text(f'''
-_base_ = {str(CONFIGS / 'demo' / 'keypoint_micronet_m3_demo.py')!r}
+_base_ = {str(CONFIGS / 'demo' / 'keypoint_micronet_m0_demo.py')!r}
 root = {str(data) + '/'!r}
-model = dict(backbone=dict(arch='m0'), head=dict(in_channels=384, widths=(32, 16, 16)))
+model = dict(head=dict(widths=(32, 16, 16)))
 train_dataloader = dict(batch_size=4, dataset=dict(data_root=root))
 val_dataloader = dict(dataset=dict(data_root=root))
 test_dataloader = val_dataloader
@@ -168,8 +168,7 @@ def test_another_number_of_joints_gets_one_line(data, tmp_path):
     message = run.stdout.strip().splitlines()[-1]
     assert message.startswith('error: ') and 'annotates 15 keypoints a person, but the metainfo' in message
 
-    config = write_pose_config(tmp_path / 'pose.py', data, 'model = dict(head=dict(out_channels=5))'.replace(
-        'head=dict(', "backbone=dict(arch='m0'), head=dict(in_channels=384, widths=(32, 16, 16), "))
+    config = write_pose_config(tmp_path / 'pose.py', data, 'model = dict(head=dict(out_channels=5))')
     run = call(ROOT / 'tools' / 'train.py', config, cwd=tmp_path)
     assert 'has 17 keypoints by its metainfo, but the head finds 5' in run.stdout.strip().splitlines()[-1]
 

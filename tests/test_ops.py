@@ -1,10 +1,15 @@
 """Shuffle, roll and Shift-Max against their formulas, index by index and in double precision."""
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from micronet_mm.ops import SHIFTS, channel_roll, channel_shuffle, shift_max
+from micronet_mm.ops import SHIFTS, channel_roll, channel_shuffle, reference_shift_max, shift_max
+from micronet_mm.ops.compiled import library
 
 tables = st.tuples(st.integers(1, 6), st.integers(1, 6))  # groups, channels per group
 
@@ -41,23 +46,138 @@ def formula(x, coefficients, groups, shift):
     return y
 
 
+IMPLEMENTATIONS = [shift_max, reference_shift_max]
+
+
+def test_a_machine_with_a_compiler_has_the_compiled_operators():
+    assert library() is not None
+    x = torch.rand(1, 4, 1, 1, requires_grad=True)
+    assert 'CompiledShiftMax' in str(shift_max(x, torch.rand(1, 2, 2, 4), 2).grad_fn)
+
+
+@pytest.mark.parametrize('implementation', IMPLEMENTATIONS)
 @settings(max_examples=30, deadline=None)
-@given(tables, st.integers(1, 3), st.integers(1, 3), st.sampled_from(SHIFTS), st.integers(0, 2), st.integers(1, 3))
-def test_shift_max_is_equation_4(table, J, K, shift, samples, size):
+@given(table=tables, J=st.integers(1, 3), K=st.integers(1, 3), shift=st.sampled_from(SHIFTS),
+       samples=st.integers(0, 2), size=st.integers(1, 5))
+def test_shift_max_is_equation_4(implementation, table, J, K, shift, samples, size):
     channels = table[0] * table[1]
     generator = torch.Generator().manual_seed(channels)
     x = torch.randn(samples, channels, size, size + 1, dtype=torch.double, generator=generator)
     a = torch.randn(samples, K, J, channels, dtype=torch.double, generator=generator)
-    torch.testing.assert_close(shift_max(x, a, table[0], shift), formula(x, a, table[0], shift))
+    torch.testing.assert_close(implementation(x, a, table[0], shift), formula(x, a, table[0], shift))
 
 
+@pytest.mark.parametrize('implementation', IMPLEMENTATIONS)
 @pytest.mark.parametrize('shift', SHIFTS)
-def test_shift_max_gradients(shift):
+@pytest.mark.parametrize(('J', 'K'), [(1, 1), (2, 1), (2, 2), (3, 2), (3, 3)])
+def test_shift_max_gradients(implementation, shift, J, K):
     torch.manual_seed(0)
     x = torch.randn(2, 6, 3, 2, dtype=torch.double, requires_grad=True)
-    a = torch.randn(2, 2, 3, 6, dtype=torch.double, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x, a: shift_max(x, a, 3, shift), (x, a))
-    assert torch.autograd.gradgradcheck(lambda x, a: shift_max(x, a, 3, shift), (x, a))
+    a = torch.randn(2, K, J, 6, dtype=torch.double, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x, a: implementation(x, a, 3, shift), (x, a))
+    assert torch.autograd.gradgradcheck(lambda x, a: implementation(x, a, 3, shift), (x, a))
+    # Only one of the two is a variable.
+    assert torch.autograd.gradgradcheck(lambda x: implementation(x, a.detach(), 3, shift), (x, ))
+
+
+def gradients(function, x, a, groups, weight):
+    y = function(x, a, groups)
+    return (y, *torch.autograd.grad(y, (x, a), weight))
+
+
+@settings(max_examples=40, deadline=None)
+@given(table=tables, J=st.integers(1, 3), K=st.integers(1, 3), height=st.integers(1, 9), width=st.integers(1, 9),
+       layout=st.sampled_from([torch.contiguous_format, torch.channels_last]), sliced=st.booleans())
+def test_implementations_agree(table, J, K, height, width, layout, sliced):
+    """Odd sizes, strides of any kind, and ties."""
+    channels = table[0] * table[1]
+    generator = torch.Generator().manual_seed(height * 10 + width)
+    x = torch.randn(2, channels, height, 2 * width, generator=generator)
+    x = x[..., ::2] if sliced else x
+    x = x.to(memory_format=layout).requires_grad_()
+    a = torch.randn(2, K, J, channels, generator=generator)
+    a[:, -1, :, ::2] = a[:, 0, :, ::2]  # every second channel has two equal fusions
+    a.requires_grad_()
+    weight = torch.randn(x.shape, generator=generator).to(memory_format=layout)
+    ours, theirs = (gradients(f, x, a, table[0], weight) for f in IMPLEMENTATIONS)
+    for mine, other in zip(ours, theirs):
+        torch.testing.assert_close(mine, other)
+
+
+def test_the_number_of_threads_does_not_change_a_bit():
+    torch.manual_seed(0)
+    x, a = torch.randn(3, 12, 17, 5, requires_grad=True), torch.randn(3, 2, 2, 12, requires_grad=True)
+    weight = torch.randn(x.shape)
+    before = torch.get_num_threads()
+    results = []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        results.append(gradients(shift_max, x, a, 4, weight))
+    torch.set_num_threads(before)
+    for other in results[1:]:
+        assert all(torch.equal(p, q) for p, q in zip(results[0], other))
+
+
+def test_bfloat16_rounds_once():
+    torch.manual_seed(0)
+    x, a = torch.randn(2, 8, 7, 7).bfloat16().requires_grad_(), torch.randn(2, 2, 2, 8).bfloat16().requires_grad_()
+    weight = torch.randn(x.shape).bfloat16()
+    ours = gradients(shift_max, x, a, 4, weight)
+    exact = gradients(reference_shift_max, x.double().detach().requires_grad_(),
+                      a.double().detach().requires_grad_(), 4, weight.double())
+    for mine, other in zip(ours, exact):
+        assert mine.dtype == torch.bfloat16
+        largest = other.detach().abs().max().item()
+        torch.testing.assert_close(mine.double(), other, rtol=2**-8, atol=2**-8 * largest)
+
+
+def test_nothing_is_kept_but_input_and_coefficients():
+    x, a = torch.randn(2, 8, 7, 7, requires_grad=True), torch.randn(2, 2, 2, 8, requires_grad=True)
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        shift_max(x, a, 4)
+    assert {t.data_ptr() for t in kept} == {x.data_ptr(), a.data_ptr()} and len(kept) == 2
+
+
+def test_nan_stays_visible():
+    x, a = torch.ones(1, 2, 1, 3), torch.ones(1, 2, 2, 2)
+    x[0, 0, 0, 1] = float('nan')
+    for implementation in IMPLEMENTATIONS:
+        assert implementation(x, a, 2).isnan()[0, :, 0].tolist() == [[False, True, False]] * 2
+
+
+def test_watched_operations_are_plain_ones():
+    """Compilers, tracers and other kinds of tensors see the formula."""
+    x, a = torch.rand(1, 4, 2, 2), torch.rand(1, 2, 2, 4)
+    graph = torch.jit.trace(lambda x, a: shift_max(x, a, 2), (x, a)).graph
+    assert 'aten::maximum' in str(graph) and 'PythonOp' not in str(graph)
+    program = torch.export.export(Layer(), (x, a))
+    torch.testing.assert_close(program.module()(x, a), shift_max(x, a, 2))
+    assert shift_max(x.to('meta'), a.to('meta'), 2).shape == x.shape
+
+
+class Layer(torch.nn.Module):
+
+    def forward(self, x, a):
+        return shift_max(x, a, 2)
+
+
+@pytest.mark.parametrize(('environment', 'reason'), [
+    (dict(CXX='/no/such/compiler'), '/no/such/compiler cannot be run: No such file or directory'),
+    (dict(CXX='false'), 'false failed: no message'),
+    (dict(XDG_CACHE_HOME='/proc/nowhere'), '/proc/nowhere/micronet_mm cannot be written'),
+])
+def test_without_a_compiler_the_reference_works_with_one_warning(environment, reason, tmp_path):
+    code = ("import torch; from micronet_mm.ops import shift_max\n"
+            "x = torch.rand(1, 4, 2, 2)\n"
+            "for _ in range(3): shift_max(x, torch.rand(1, 2, 2, 4), 2)")
+    env = {**os.environ, 'XDG_CACHE_HOME': str(tmp_path), **environment}
+    run = subprocess.run([sys.executable, '-c', code], env=env, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stderr.count('Dynamic Shift-Max runs through its slower reference') == 1 and reason in run.stderr
+    run = subprocess.run([sys.executable, '-c', code], env={**env, 'MICRONET_MM_REFERENCE': '1'}, capture_output=True,
+                         text=True)
+    assert (run.returncode, run.stderr) == (0, '')
 
 
 def test_unknown_shift_rule_is_refused():
