@@ -1,5 +1,6 @@
 # make demo        install, then train and evaluate RetinaNet with MicroNet-M3 on generated pictures
 # make demo-cls    install, then train MicroNet-M0 on handwritten digits
+# make demo-pose   install, then train and evaluate keypoints with MicroNet-M0 on generated pictures
 # make tables      count the paper's tables anew into docs/paper_tables.md
 # make test        install, then lint and test
 # make proofs      the slow tests: what the demos promise
@@ -12,8 +13,9 @@ READY := $(VENV)/.ready
 FIGURES := data/figures
 DIGITS := data/digits
 DEMO := work_dirs/demo
+POSE := work_dirs/demo-pose
 
-.PHONY: env demo demo-cls tables test lint proofs
+.PHONY: env demo demo-cls demo-pose tables test lint proofs
 
 env: $(READY)
 
@@ -41,6 +43,12 @@ $(DIGITS)/train: | $(READY)
 
 demo-cls: $(READY) $(DIGITS)/train
 	$(PY) tools/train.py configs/demo/imagenet_micronet_m0_digits.py --work-dir work_dirs/demo-cls
+
+demo-pose: $(READY) $(FIGURES)/annotations/train.json
+	$(PY) tools/train.py configs/demo/keypoint_micronet_m0_demo.py --work-dir $(POSE)
+	$(PY) tools/draw_poses.py configs/demo/keypoint_micronet_m0_demo.py $$(cat $(POSE)/last_checkpoint) \
+		--out-dir $(POSE)/pictures
+	$(PY) tools/demo_report.py $(POSE) --pictures $(POSE)/pictures
 
 demo: $(READY) $(FIGURES)/annotations/train.json
 	$(PY) tools/train.py configs/demo/retinanet_micronet_m3_demo.py --work-dir $(DEMO)

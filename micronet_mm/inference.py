@@ -24,6 +24,12 @@ class PeopleInferencer(Pose2DInferencer):
             boxes.bbox_scores = np.zeros_like(boxes.bbox_scores)
         return people
 
+    def forward(self, *args: Any, **kwargs: Any) -> list:
+        samples = super().forward(*args, **kwargs)
+        for sample in samples:
+            sample.pred_instances = sample.pred_instances[sample.pred_instances.bbox_scores > 0]
+        return samples
+
 
 def find_poses(source: Source,
                detector: str,

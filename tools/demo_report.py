@@ -1,7 +1,8 @@
 #!/usr/bin/env python
 """Draw what a training run left behind: curves.png (loss and AP) and predictions.png (truth beside prediction).
 
-Reads the scalars and the validation pictures that MMEngine's visualizer writes to WORK_DIR/<time>/vis_data.
+Reads the scalars and the validation pictures that MMEngine's visualizer writes to WORK_DIR/<time>/vis_data, or pictures
+from a folder such as tools/draw_poses.py fills.
 """
 import argparse
 import json
@@ -67,12 +68,14 @@ def last_pictures(folder: Path, count: int = 8) -> list[Path]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('work_dir', type=Path)
-    work_dir = parser.parse_args().work_dir
+    parser.add_argument('--pictures', type=Path, metavar='DIR', help='take the pictures from there')
+    args = parser.parse_args()
+    work_dir = args.work_dir
     run = latest_run(work_dir)
     records = [json.loads(line) for line in (run / 'scalars.json').read_text().splitlines()]
     training = [r for r in records if 'loss' in r]
     validation = [r for r in records if 'loss' not in r]
-    pictures = last_pictures(run / 'vis_image')
+    pictures = last_pictures(args.pictures or run / 'vis_image')
     if not (training and validation and pictures):
         sys.exit(f'error: {run} holds no finished validation with pictures yet; let the training reach one.')
     draw_curves(training, validation, work_dir / 'curves.png')

@@ -62,7 +62,10 @@ class LoadImageOrSkip(LoadImageFromFile):
         self.skipped = SKIPPED  # held here so that a worker that is spawned, not forked, gets the same memory
 
     def transform(self, results: dict) -> Optional[dict]:
-        """Load the image at ``results['img_path']``."""
+        """Load the image at ``results['img_path']``, unless an inferencer brought it as ``results['img']``."""
+        if 'img' in results:
+            results['img_shape'] = results['ori_shape'] = results['img'].shape[:2]
+            return results
         path = results['img_path']
         try:
             loaded = super().transform(results)
