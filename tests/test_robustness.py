@@ -34,6 +34,14 @@ def test_sigterm_loses_nothing(at, unbroken, tmp_path):
     assert_same_training_state(unbroken, tmp_path / 'w' / 'epoch_3.pth')
 
 
+def test_sigterm_waits_for_accumulated_gradients(tmp_path):
+    write_toy(tmp_path, """
+optim_wrapper = dict(accumulative_counts=3)
+custom_hooks = _base_.custom_hooks + [dict(type='SignalHook', number='SIGTERM', at=1)]
+""")
+    assert 'w/interrupted.pth after iteration 3; nothing is lost' in train(tmp_path).stdout
+
+
 def test_sigterm_in_an_evaluation_loses_the_evaluation(tmp_path):
     text = '''
 val_dataloader = dict(

@@ -158,35 +158,37 @@ def difference(ours: int, paper: Optional[float]) -> Optional[float]:
 def markdown(table: int, counted: list[Counted]) -> str:
     """The table as Markdown."""
     cells = [detector_cells(line) if line.detector else model_cells(line) for line in counted]
-    header = [*cells[0], f'{METRICS[table]} (the paper)']
+    header = [*(name for name, _ in cells[0]), f'{METRICS[table]} (the paper)']
     lines = [f'### {TITLES[table]}', '', f'| model | config | {" | ".join(header)} |', '|---' * (len(header) + 2) + '|']
     for (row, _, _), values in zip(counted, cells):
         accuracy = '-' if row.accuracy is None else row.accuracy
         lines.append(f'| {row.name} | [{Path(row.config).name}](../configs/{row.config}.py) '
-                     f'| {" | ".join(values.values())} | {accuracy} |')
+                     f'| {" | ".join(text for _, text in values)} | {accuracy} |')
     return '\n'.join(lines) + '\n'
 
 
-def model_cells(line: Counted) -> dict[str, str]:
-    """Column -> text for a whole network."""
+Cells = list[tuple[str, str]]
+
+
+def model_cells(line: Counted) -> Cells:
+    """Columns and their text for a whole network."""
     row, cost, _ = line
-    return {
-        'parameters': f'{cost.params / 1e6:.2f}M', 'the paper': paper_figure(row.params),
-        'difference': percent(cost.params, row.params),
-        'MAdds': f'{cost.madds / 1e6:.2f}M', 'the paper ': paper_figure(row.madds),
-        'difference ': percent(cost.madds, row.madds),
-    }
+    return [*compared('parameters', cost.params, row.params), *compared('MAdds', cost.madds, row.madds)]
 
 
-def detector_cells(line: Counted) -> dict[str, str]:
-    """Column -> text for a detector."""
+def detector_cells(line: Counted) -> Cells:
+    """Columns and their text for a detector."""
     row, cost, detector = line
-    return {
-        'backbone MAdds': f'{cost.madds / 1e6:.2f}M', 'the paper': paper_figure(row.madds),
-        'difference': percent(cost.madds, row.madds),
-        'detector parameters': f'{detector.params / 1e6:.2f}M',
-        'detector MAdds at 800 x 1333': f'{detector.madds / 1e9:.1f}G',
-    }
+    return [
+        *compared('backbone MAdds', cost.madds, row.madds),
+        ('detector parameters', f'{detector.params / 1e6:.2f}M'),
+        ('detector MAdds at 800 x 1333', f'{detector.madds / 1e9:.1f}G'),
+    ]
+
+
+def compared(name: str, ours: int, paper: Optional[float]) -> Cells:
+    """Our figure, the paper's and the difference."""
+    return [(name, f'{ours / 1e6:.2f}M'), ('the paper', paper_figure(paper)), ('difference', percent(ours, paper))]
 
 
 def paper_figure(millions: Optional[float]) -> str:

@@ -2,6 +2,7 @@
 import logging
 import os.path as osp
 import signal
+import threading
 from collections.abc import Sequence
 from types import FrameType
 from typing import Any, Optional
@@ -27,7 +28,7 @@ class PreemptionHook(Hook):
     ``interrupted.pth`` is written to the work dir and named in ``last_checkpoint``, and the process ends with status
     128 + signal (143). A resumed run goes on with the next batch of the same epoch. In one process, with data loaded in
     that process, it ends with the weights of an unbroken run; the generators of dataloader workers start anew. An
-    evaluation that was under way is lost.
+    evaluation that was under way is lost. Gradients that are accumulated over several iterations are completed first.
 
     With several processes all of them leave after the same iteration, on whichever's signal.
 
@@ -72,6 +73,9 @@ class PreemptionHook(Hook):
                 runner.logger.info(f'Going on in epoch {loop.epoch + 1} behind its first {done} iterations; the log '
                                    'counts the rest of this epoch from 1.')
                 self.whole_epoch, loop.dataloader = loop.dataloader, rest_of_epoch(loop.dataloader, done, state)
+        if threading.current_thread() is not threading.main_thread():
+            runner.logger.warning('PreemptionHook does nothing: only the main thread of a process can obey signals.')
+            return
         for number in self.signals:
             self.previous[number] = signal.signal(number, self.receive)
 
@@ -96,9 +100,11 @@ class PreemptionHook(Hook):
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                          outputs: Optional[dict] = None) -> None:
         self.remember(runner.iter + 1, runner.epoch)
-        # Behind the last iteration of an epoch there are still schedulers to step.
-        self.busy = isinstance(runner.train_loop, EpochBasedTrainLoop) and self.end_of_epoch(
-            runner.train_dataloader, batch_idx)
+        # Gradients that are being accumulated are not saved, and behind the last iteration of an epoch there are still
+        # schedulers to step.
+        accumulating = not getattr(runner.optim_wrapper, 'should_update', lambda: True)()
+        by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
+        self.busy = accumulating or (by_epoch and self.end_of_epoch(runner.train_dataloader, batch_idx))
         if not self.busy and self.agreed():
             self.save_and_exit()
 
@@ -107,7 +113,8 @@ class PreemptionHook(Hook):
             runner.train_loop.dataloader, self.whole_epoch = self.whole_epoch, None
         self.remember(runner.iter, runner.epoch + 1)
         if self.agreed():
-            self.save_and_exit()
+            due = runner.val_loop is not None and (runner.epoch + 1) % runner.train_loop.val_interval == 0
+            self.save_and_exit(lost='the evaluation due now' if due else 'nothing')
 
     def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                        outputs: Optional[Sequence] = None) -> None:
