@@ -4,6 +4,9 @@ Two implementations that agree: the formula in PyTorch (:func:`reference_shift_m
 backward, which keeps nothing but the input and the coefficients. :func:`shift_max` chooses.
 """
 import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 
 import torch
@@ -19,6 +22,19 @@ TYPES = {
     torch.bfloat16: ('bfloat16', torch.float32),
 }
 MOST = 3  # J and K that C++ has code for
+
+
+_reference_only = ContextVar('reference_only', default=False)
+
+
+@contextmanager
+def reference_only() -> Iterator[None]:
+    """Within it every operator runs through its PyTorch formulation, to compare with or to be looked into."""
+    token = _reference_only.set(True)
+    try:
+        yield
+    finally:
+        _reference_only.reset(token)
 
 
 def shift_max(x: Tensor, coefficients: Tensor, groups: int, shift: str = 'grouped') -> Tensor:
@@ -53,7 +69,7 @@ def reference_shift_max(x: Tensor, coefficients: Tensor, groups: int, shift: str
 
 def compiled_fits(x: Tensor, coefficients: Tensor) -> bool:
     """Whether the C++ code can do it: plain tensors of a known type on the CPU, and nobody watching the operations."""
-    return (not torch.compiler.is_compiling() and not torch.jit.is_tracing()
+    return (not torch.compiler.is_compiling() and not torch.jit.is_tracing() and not _reference_only.get()
             and type(x) is Tensor and x.is_cpu and x.dtype in TYPES and x.dim() == 4 and type(coefficients) is Tensor
             and coefficients.dtype == x.dtype and max(coefficients.shape[1:3]) <= MOST)
 
