@@ -8,8 +8,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from micronet_mm.ops import SHIFTS, channel_roll, channel_shuffle, reference_shift_max, shift_max
+from micronet_mm.ops import (
+    SHIFTS,
+    channel_roll,
+    channel_shuffle,
+    line_conv,
+    reference_only,
+    reference_shift_max,
+    shift_max,
+)
 from micronet_mm.ops.compiled import library
+from micronet_mm.ops.line_conv import reference_line_conv
 
 tables = st.tuples(st.integers(1, 6), st.integers(1, 6))  # groups, channels per group
 
@@ -162,6 +171,60 @@ class Layer(torch.nn.Module):
         return shift_max(x, a, 2)
 
 
+LINES = st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 3), st.integers(1, 9), st.integers(1, 9),
+                  st.sampled_from([3, 5, 7]), st.integers(1, 3), st.booleans())
+
+
+@settings(max_examples=60, deadline=None)
+@given(LINES, st.sampled_from([torch.contiguous_format, torch.channels_last]))
+def test_line_conv_is_the_depthwise_convolution(line, layout):
+    samples, channels, filters, height, width, kernel, stride, vertical = line
+    generator = torch.Generator().manual_seed(height * 10 + width)
+    x = torch.randn(samples, channels, height, width, dtype=torch.double, generator=generator)
+    x = x.to(memory_format=layout).requires_grad_()
+    shape = (kernel, 1) if vertical else (1, kernel)
+    weight = torch.randn(channels * filters, 1, *shape, dtype=torch.double, generator=generator).requires_grad_()
+    ours, theirs = line_conv(x, weight, stride), reference_line_conv(x, weight, stride)
+    assert 'CompiledLineConv' in str(ours.grad_fn)
+    torch.testing.assert_close(ours, theirs)
+    upstream = torch.randn(ours.shape, dtype=torch.double, generator=generator)
+    for mine, other in zip(*(torch.autograd.grad(y, (x, weight), upstream) for y in (ours, theirs))):
+        torch.testing.assert_close(mine, other)
+
+
+def test_line_conv_can_be_differentiated_twice():
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 4, 5, dtype=torch.double, requires_grad=True)
+    weight = torch.randn(6, 1, 1, 3, dtype=torch.double, requires_grad=True)
+    assert torch.autograd.gradgradcheck(lambda x, w: line_conv(x, w, 2), (x, weight))
+
+
+def test_line_conv_does_not_depend_on_threads_and_keeps_its_arguments_only():
+    torch.manual_seed(0)
+    x, weight = torch.randn(3, 7, 9, 11, requires_grad=True), torch.randn(14, 1, 5, 1, requires_grad=True)
+    before = torch.get_num_threads()
+    results, kept = [], []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.data_ptr()) or t, lambda t: t):
+            y = line_conv(x, weight)
+        assert set(kept) == {x.data_ptr(), weight.data_ptr()}
+        results.append((y, *torch.autograd.grad(y.square().sum(), (x, weight))))
+    torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for other in results[1:] for a, b in zip(results[0], other))
+
+
+def test_line_conv_leaves_the_rest_to_pytorch():
+    x, weight = torch.rand(1, 2, 6, 6, requires_grad=True), torch.rand(2, 1, 1, 9)
+    assert 'Compiled' not in str(line_conv(x, weight).grad_fn)  # a kernel of 9
+    weight = torch.rand(2, 1, 1, 3)
+    with reference_only():
+        assert 'Compiled' not in str(line_conv(x, weight).grad_fn)
+    with torch.autocast('cpu', torch.bfloat16):
+        assert line_conv(x, weight).dtype == torch.bfloat16
+    assert line_conv(x[:0], weight).shape == (0, 2, 6, 6)
+
+
 @pytest.mark.parametrize(('environment', 'reason'), [
     (dict(CXX='/no/such/compiler'), '/no/such/compiler cannot be run: No such file or directory'),
     (dict(CXX='false'), 'false failed: no message'),
@@ -174,7 +237,7 @@ def test_without_a_compiler_the_reference_works_with_one_warning(environment, re
     env = {**os.environ, 'XDG_CACHE_HOME': str(tmp_path), **environment}
     run = subprocess.run([sys.executable, '-c', code], env=env, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    assert run.stderr.count('Dynamic Shift-Max runs through its slower reference') == 1 and reason in run.stderr
+    assert run.stderr.count('MicroNet runs through the slower PyTorch formulation') == 1 and reason in run.stderr
     run = subprocess.run([sys.executable, '-c', code], env={**env, 'MICRONET_MM_REFERENCE': '1'}, capture_output=True,
                          text=True)
     assert (run.returncode, run.stderr) == (0, '')

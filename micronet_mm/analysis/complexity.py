@@ -15,6 +15,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from micronet_mm.layers import DynamicShiftMax
+from micronet_mm.ops import reference_only
 
 
 class Cost(NamedTuple):
@@ -105,7 +106,8 @@ def count(model: nn.Module, height: int = 224, width: int = 224, channels: int =
     hooks = [m.register_forward_hook(count_shift_max) for m in names if isinstance(m, DynamicShiftMax)]
     training = model.training
     try:
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        # The counter knows PyTorch's operators, not ours.
+        with torch.no_grad(), reference_only(), FlopCounterMode(display=False) as counter:
             device = next(model.parameters()).device
             model.eval()
             model(torch.zeros(1, channels, height, width, device=device), *inputs)

@@ -4,12 +4,28 @@ from typing import Optional, Sequence
 from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
+
+from micronet_mm.ops import line_conv
 
 from .channel_shuffle import ChannelShuffle
 from .groups import num_groups
 
 BN = dict(type='BN')
+LINE = dict(type='LineConv')
+
+
+@MODELS.register_module('LineConv')
+class LineConv2d(nn.Conv2d):
+    """A depthwise ``nn.Conv2d`` of k x 1 or 1 x k, k odd, as :func:`micronet_mm.ops.line_conv` computes it.
+
+    ``LineConv`` in mmcv's ``conv_cfg``. Parameters, state and result are those of ``nn.Conv2d``.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if max(self.kernel_size) == 1:  # no line has a direction then
+            return super().forward(x)
+        return line_conv(x, self.weight, max(self.stride))
 
 
 def group_pointwise(in_channels: int, out_channels: int, groups: int, norm_cfg: dict = BN) -> ConvModule:
@@ -59,9 +75,9 @@ class MicroFactorizedDepthwiseConv(BaseModule):
         mid_channels = in_channels * e1
         pad = kernel_size // 2
         self.vertical = ConvModule(in_channels, mid_channels, (kernel_size, 1), (stride, 1), (pad, 0),
-                                   groups=in_channels, norm_cfg=norm_cfg, act_cfg=None)
+                                   groups=in_channels, conv_cfg=LINE, norm_cfg=norm_cfg, act_cfg=None)
         self.horizontal = ConvModule(mid_channels, mid_channels * e2, (1, kernel_size), (1, stride), (0, pad),
-                                     groups=mid_channels, norm_cfg=norm_cfg, act_cfg=None)
+                                     groups=mid_channels, conv_cfg=LINE, norm_cfg=norm_cfg, act_cfg=None)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.horizontal(self.vertical(x))

@@ -73,7 +73,8 @@ class MicroStem(BaseModule):
         super().__init__(init_cfg)
         s1, s2 = widths
         self.vertical = ConvModule(in_channels, s1, (3, 1), (2, 1), (1, 0), norm_cfg=norm_cfg, act_cfg=None)
-        self.horizontal = ConvModule(s1, s1 * s2, (1, 3), (1, 2), (0, 1), groups=s1, norm_cfg=norm_cfg, act_cfg=None)
+        self.horizontal = ConvModule(s1, s1 * s2, (1, 3), (1, 2), (0, 1), groups=s1, conv_cfg=dict(type='LineConv'),
+                                     norm_cfg=norm_cfg, act_cfg=None)
         self.shuffle = ChannelShuffle(s1)
         self.act = nn.ReLU6()
 

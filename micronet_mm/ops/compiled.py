@@ -1,4 +1,4 @@
-"""Build and load the C++ operators, once per machine.
+"""Build, load and call the C++ operators.
 
 They are compiled when they are first needed, in seconds, for the very processor at hand, and kept in the user's cache
 folder. Where that fails everything works through the reference, with one warning.
@@ -11,17 +11,51 @@ import shutil
 import subprocess
 import tempfile
 import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from typing import Optional
 
-SOURCE = Path(__file__).with_name('shift_max_cpu.cpp')
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+SOURCES = [Path(__file__).with_name(name) for name in ('line_conv_cpu.cpp', 'shift_max_cpu.cpp')]
 FLAGS = ('-O3', '-march=native', '-fopenmp', '-fPIC', '-shared', '-std=c++17', '-fno-math-errno')
 OFF = 'MICRONET_MM_REFERENCE'
 
 
 class BuildError(RuntimeError):
     """The operators cannot be compiled; the message says why and what to do."""
+
+
+_reference_only = ContextVar('reference_only', default=False)
+
+
+@contextmanager
+def reference_only() -> Iterator[None]:
+    """Within it every operator runs through its PyTorch formulation, to compare with or to be looked into."""
+    token = _reference_only.set(True)
+    try:
+        yield
+    finally:
+        _reference_only.reset(token)
+
+
+def unwatched(*tensors: Tensor) -> bool:
+    """Whether C++ may work on these: plain tensors on the CPU, and nobody looking at the operations."""
+    return (not torch.compiler.is_compiling() and not torch.jit.is_tracing() and not _reference_only.get()
+            and all(type(tensor) in (Tensor, Parameter) and tensor.is_cpu for tensor in tensors))
+
+
+def call(name: str, tensors: Sequence[Tensor], *sizes: int) -> None:
+    """Run a function of the library on the tensors' memory with the current number of threads."""
+    pointers = [ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors]
+    function = getattr(library(), name)
+    if not function(*pointers, *map(ctypes.c_int64, sizes), ctypes.c_int64(torch.get_num_threads())):
+        raise NotImplementedError(f'{name} has no code for sizes {sizes}.')
 
 
 @cache
@@ -35,8 +69,8 @@ def library() -> Optional[ctypes.CDLL]:
     try:
         return ctypes.CDLL(str(build()))
     except (BuildError, OSError) as error:
-        warnings.warn(f'Dynamic Shift-Max runs through its slower reference: {error} ({OFF}=1 silences this.)',
-                      stacklevel=2)
+        warnings.warn(f'MicroNet runs through the slower PyTorch formulation of its operators: {error} '
+                      f'({OFF}=1 silences this.)', stacklevel=2)
         return None
 
 
@@ -49,10 +83,10 @@ def build() -> Path:
     compiler = os.environ.get('CXX') or shutil.which('g++') or shutil.which('clang++') or shutil.which('c++')
     if not compiler:
         raise BuildError('no C++ compiler was found; install g++ or set CXX.')
-    source = SOURCE.read_bytes()
-    key = hashlib.sha256(b'\0'.join([source, ' '.join(FLAGS).encode(), compiler.encode(), processor()])).hexdigest()
+    sources = [source.read_bytes() for source in SOURCES]
+    key = hashlib.sha256(b'\0'.join([*sources, ' '.join(FLAGS).encode(), compiler.encode(), processor()])).hexdigest()
     root = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'micronet_mm'
-    target = root / f'shift_max_{key[:16]}.so'
+    target = root / f'operators_{key[:16]}.so'
     if target.exists():
         return target
     try:
@@ -64,7 +98,8 @@ def build() -> Path:
         raise BuildError(f'{root} cannot be written ({error.strerror}); set XDG_CACHE_HOME to a folder that '
                          'can.') from None
     try:
-        run = subprocess.run([*compiler.split(), *FLAGS, '-o', temporary, str(SOURCE)], capture_output=True, text=True)
+        run = subprocess.run([*compiler.split(), *FLAGS, '-o', temporary, *map(str, SOURCES)], capture_output=True,
+                             text=True)
         if run.returncode:
             lines = run.stderr.strip().splitlines() or ['no message']
             raise BuildError(f'{compiler} failed: {lines[-1]}. A compiler with OpenMP is needed, such as g++.')

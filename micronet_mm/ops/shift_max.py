@@ -3,17 +3,13 @@
 Two implementations that agree: the formula in PyTorch (:func:`reference_shift_max`), and C++ for CPUs, forward and
 backward, which keeps nothing but the input and the coefficients. :func:`shift_max` chooses.
 """
-import ctypes
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from functools import cache
 
 import torch
 from torch import Tensor
 
 from .channels import channel_roll
-from .compiled import library
+from .compiled import call, library, unwatched
 
 # Type of x -> name in the C++ library, type of the arithmetic and of the coefficients there.
 TYPES = {
@@ -22,19 +18,6 @@ TYPES = {
     torch.bfloat16: ('bfloat16', torch.float32),
 }
 MOST = 3  # J and K that C++ has code for
-
-
-_reference_only = ContextVar('reference_only', default=False)
-
-
-@contextmanager
-def reference_only() -> Iterator[None]:
-    """Within it every operator runs through its PyTorch formulation, to compare with or to be looked into."""
-    token = _reference_only.set(True)
-    try:
-        yield
-    finally:
-        _reference_only.reset(token)
 
 
 def shift_max(x: Tensor, coefficients: Tensor, groups: int, shift: str = 'grouped') -> Tensor:
@@ -68,10 +51,9 @@ def reference_shift_max(x: Tensor, coefficients: Tensor, groups: int, shift: str
 
 
 def compiled_fits(x: Tensor, coefficients: Tensor) -> bool:
-    """Whether the C++ code can do it: plain tensors of a known type on the CPU, and nobody watching the operations."""
-    return (not torch.compiler.is_compiling() and not torch.jit.is_tracing() and not _reference_only.get()
-            and type(x) is Tensor and x.is_cpu and x.dtype in TYPES and x.dim() == 4 and type(coefficients) is Tensor
-            and coefficients.dtype == x.dtype and max(coefficients.shape[1:3]) <= MOST)
+    """Whether there is C++ code for these."""
+    return (unwatched(x, coefficients) and x.dtype in TYPES and x.dim() == 4 and coefficients.dtype == x.dtype
+            and max(coefficients.shape[1:3]) <= MOST)
 
 
 @cache
@@ -97,8 +79,7 @@ class CompiledShiftMax(torch.autograd.Function):
         partner, _ = partners(c, groups, shifts, shift)
         y = torch.empty_like(x)
         if y.numel():
-            function = getattr(library(), f'shift_max_forward_{name}')
-            function(*pointers(x, a, partner, y), *sizes(n, c, h * w), shifts, fusions, torch.get_num_threads())
+            call(f'shift_max_forward_{name}', (x, a, partner, y), n, c, h * w, shifts, fusions)
         return y
 
     @staticmethod
@@ -117,17 +98,5 @@ class CompiledShiftMax(torch.autograd.Function):
         partner, inverse = partners(c, ctx.groups, shifts, ctx.shift)
         gx, ga = torch.empty_like(x), torch.zeros_like(a)
         if gx.numel():
-            function = getattr(library(), f'shift_max_backward_{name}')
-            function(*pointers(x, a, partner, inverse, gradient, gx, ga), *sizes(n, c, h * w), shifts, fusions,
-                     torch.get_num_threads())
+            call(f'shift_max_backward_{name}', (x, a, partner, inverse, gradient, gx, ga), n, c, h * w, shifts, fusions)
         return gx, ga.to(coefficients.dtype), None, None
-
-
-def pointers(*tensors: Tensor) -> list:
-
-    return [ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors]
-
-
-def sizes(*numbers: int) -> list:
-
-    return [ctypes.c_int64(number) for number in numbers]

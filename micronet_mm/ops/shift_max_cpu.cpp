@@ -166,12 +166,12 @@ void backward(const T *x, const A *a, const int64_t *partner, const int64_t *inv
 
 #define EXPORT(NAME, T, A)                                                                                          \
     extern "C" int shift_max_forward_##NAME(const void *x, const void *a, const int64_t *partner, void *y,          \
-                                            int64_t N, int64_t C, int64_t S, int J, int K, int threads) {           \
+                                            int64_t N, int64_t C, int64_t S, int64_t J, int64_t K, int64_t threads) { \
         CASES((forward<JJ, KK, T, A>((const T *)x, (const A *)a, partner, (T *)y, N, C, S, threads)))               \
     }                                                                                                               \
     extern "C" int shift_max_backward_##NAME(const void *x, const void *a, const int64_t *partner,                  \
                                              const int64_t *inverse, const void *gy, void *gx, void *ga, int64_t N, \
-                                             int64_t C, int64_t S, int J, int K, int threads) {                     \
+                                             int64_t C, int64_t S, int64_t J, int64_t K, int64_t threads) {             \
         CASES((backward<JJ, KK, T, A>((const T *)x, (const A *)a, partner, inverse, (const T *)gy, (T *)gx,         \
                                       (A *)ga, N, C, S, threads)))                                                  \
     }
