@@ -23,7 +23,7 @@ def test_docs_are_up_to_date(tmp_path):
     assert run.returncode == 0, run.stdout[-2000:]
     assert (tmp_path / 'tables.md').read_text() == DOCS.read_text(), "run 'make tables'"
     tables = json.loads((tmp_path / 'tables.json').read_text())
-    assert {name: len(rows) for name, rows in tables.items()} == {'3': 5, '4': 4, '5': 8, '6': 9, '7': 11, '8': 6}
+    assert {name: len(rows) for name, rows in tables.items()} == {'3': 5, '4': 4, '5': 8, '6': 9, '7': 11, '8': 6, '9': 5}
     for row in (row for rows in tables.values() for row in rows):
         assert (ROOT / row['config']).exists()
         if row['paper_params_millions']:
@@ -32,6 +32,9 @@ def test_docs_are_up_to_date(tmp_path):
     for row in tables['8']:
         assert row['paper_madds_millions'] is None or abs(row['madds_difference']) < 0.07
         assert row['detector_madds'] > 20 * row['madds'] and row['detector_params'] > 5e6
+    for row in tables['9'][:3]:
+        assert abs(row['madds_difference']) < 0.01
+        assert f"{row['params'] / 1e6:.1f}" == str(row['paper_params_millions'])
     micronets = [r for r in tables['7'] if r['name'].startswith('MicroNet')]
     assert all(abs(r['params_difference']) < 0.03 and abs(r['madds_difference']) < 0.1 for r in micronets)
 

@@ -20,7 +20,7 @@ def unbroken(tmp_path_factory):
     return folder / 'w' / 'epoch_3.pth'
 
 
-@pytest.mark.parametrize('at', [2, 6, 9])
+@pytest.mark.parametrize('at', [6, 9])
 def test_sigterm_loses_nothing(at, unbroken, tmp_path):
     """In the middle of an epoch and at its very end."""
     write_toy(tmp_path, f"custom_hooks = _base_.custom_hooks + [dict(type='SignalHook', number='SIGTERM', at={at})]")
@@ -42,6 +42,7 @@ custom_hooks = _base_.custom_hooks + [dict(type='SignalHook', number='SIGTERM', 
     assert 'w/interrupted.pth after iteration 3; nothing is lost' in train(tmp_path).stdout
 
 
+@pytest.mark.slow
 def test_sigterm_in_an_evaluation_loses_the_evaluation(tmp_path):
     text = '''
 val_dataloader = dict(
