@@ -23,7 +23,8 @@ def test_docs_are_up_to_date(tmp_path):
     assert run.returncode == 0, run.stdout[-2000:]
     assert (tmp_path / 'tables.md').read_text() == DOCS.read_text(), "run 'make tables'"
     tables = json.loads((tmp_path / 'tables.json').read_text())
-    assert {name: len(rows) for name, rows in tables.items()} == {'3': 5, '4': 4, '5': 8, '6': 9, '7': 11, '8': 6, '9': 5}
+    assert {name: len(rows) for name, rows in tables.items()} == {
+        '3': 5, '4': 4, '5': 8, '6': 9, '7': 11, '8': 6, '9': 5}
     for row in (row for rows in tables.values() for row in rows):
         assert (ROOT / row['config']).exists()
         if row['paper_params_millions']:
