@@ -44,9 +44,13 @@ def reference_only() -> Iterator[None]:
         _reference_only.reset(token)
 
 
+# PyTorch before 2.3 may not say whether it compiles; there the operators stay PyTorch's.
+is_compiling = getattr(torch.compiler, 'is_compiling', lambda: True)
+
+
 def unwatched(*tensors: Tensor) -> bool:
     """Whether C++ may work on these: plain tensors on the CPU, and nobody looking at the operations."""
-    return (not torch.compiler.is_compiling() and not torch.jit.is_tracing() and not _reference_only.get()
+    return (not is_compiling() and not torch.jit.is_tracing() and not _reference_only.get()
             and all(type(tensor) in (Tensor, Parameter) and tensor.is_cpu for tensor in tensors))
 
 
@@ -54,8 +58,8 @@ def call(name: str, tensors: Sequence[Tensor], *sizes: int) -> None:
     """Run a function of the library on the tensors' memory with the current number of threads."""
     pointers = [ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors]
     function = getattr(library(), name)
-    if not function(*pointers, *map(ctypes.c_int64, sizes), ctypes.c_int64(torch.get_num_threads())):
-        raise NotImplementedError(f'{name} has no code for sizes {sizes}.')
+    done = function(*pointers, *map(ctypes.c_int64, sizes), ctypes.c_int64(torch.get_num_threads()))
+    assert done, f'{name} has no code for sizes {sizes}, which its caller should have seen'
 
 
 @cache

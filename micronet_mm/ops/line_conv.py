@@ -28,7 +28,7 @@ def line_conv(x: Tensor, weight: Tensor, stride: int = 1) -> Tensor:
         torch.Size([1, 8, 4, 8])
     """
     fits = (unwatched(x, weight) and x.dtype in NAMES and weight.dtype == x.dtype and x.dim() == 4
-            and max(weight.shape[2:]) in KERNELS and x.numel() and not torch.is_autocast_enabled('cpu'))
+            and max(weight.shape[2:]) in KERNELS and x.numel() > 0)
     if fits and library() is not None:
         return CompiledLineConv.apply(x, weight, stride)
     return reference_line_conv(x, weight, stride)
