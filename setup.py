@@ -24,7 +24,7 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=['micronet_mm', 'micronet_mm.*']),
-    package_data={'micronet_mm.ops': ['*.cpp']},
+    package_data={'micronet_mm.ops': ['*.cpp', '*.h']},
     install_requires=requirements('runtime'),
     extras_require=extras,
 )

@@ -4,7 +4,7 @@ from released import ARCHS, released_state_dict
 
 from micronet_mm.checkpoint import convert_checkpoint
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope='session')

@@ -34,7 +34,7 @@ def attention_by_formula(layer, x):
     weights = torch.exp(logits / 10)
     weights = weights / weights.sum((1, 2), keepdim=True)
     pi = torch.minimum(h * w / 3 * weights, torch.ones(()))
-    coefficients = layer.coefficients(x)[..., None, None] * pi[:, None, None, None]
+    coefficients = layer.coefficients(x.mean((2, 3)))[..., None, None] * pi[:, None, None, None]
     fusions = [sum(coefficients[:, k, j] * channel_roll(x, layer.groups, j) for j in range(layer.J))
                for k in range(layer.K)]
     return torch.stack(fusions).amax(0)

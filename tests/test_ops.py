@@ -18,7 +18,7 @@ from micronet_mm.ops import (
     shift_max,
 )
 from micronet_mm.ops.compiled import library
-from micronet_mm.ops.line_conv import reference_line_conv
+from micronet_mm.ops.convolution import reference_line_conv
 
 tables = st.tuples(st.integers(1, 6), st.integers(1, 6))  # groups, channels per group
 
@@ -185,7 +185,7 @@ def test_line_conv_is_the_depthwise_convolution(line, layout):
     shape = (kernel, 1) if vertical else (1, kernel)
     weight = torch.randn(channels * filters, 1, *shape, dtype=torch.double, generator=generator).requires_grad_()
     ours, theirs = line_conv(x, weight, stride), reference_line_conv(x, weight, stride)
-    assert 'CompiledLineConv' in str(ours.grad_fn)
+    assert 'CompiledConv' in str(ours.grad_fn)
     torch.testing.assert_close(ours, theirs)
     upstream = torch.randn(ours.shape, dtype=torch.double, generator=generator)
     for mine, other in zip(*(torch.autograd.grad(y, (x, weight), upstream) for y in (ours, theirs))):

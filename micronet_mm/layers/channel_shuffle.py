@@ -1,10 +1,11 @@
 """Channel shuffle and roll as layers."""
 from typing import Sequence, Union
 
+import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from micronet_mm.ops import channel_roll, channel_shuffle
+from micronet_mm.ops import Deferred, channel_roll, channel_shuffle
 
 
 @MODELS.register_module()
@@ -22,6 +23,8 @@ class ChannelShuffle(nn.Module):
         self.groups = (groups,) if isinstance(groups, int) else tuple(groups)
 
     def forward(self, x: Tensor) -> Tensor:
+        if not torch.jit.is_scripting() and isinstance(x, Deferred):
+            return x.shuffled(self.groups)
         for groups in self.groups:
             x = channel_shuffle(x, groups)
         return x

@@ -1,5 +1,5 @@
 """Dynamic Shift-Max, the activation of the paper (section 4)."""
-from typing import Optional, Sequence
+from typing import Optional, Sequence, Union
 
 import torch
 import torch.nn.functional as F
@@ -7,7 +7,7 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from micronet_mm.ops import SHIFTS, shift_max
+from micronet_mm.ops import SHIFTS, Deferred, conv_with_moments, settle, shift_max
 
 from .groups import num_groups
 
@@ -39,9 +39,14 @@ class SpatialAttention(BaseModule):
         nn.init.zeros_(self.conv.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        logits = self.conv(x) / self.temperature
-        positions = x.shape[2] * x.shape[3]
-        return logits.flatten(2).softmax(2).mul(positions / 3).clamp(max=1).view_as(logits)
+        logits = self.conv(x) if torch.jit.is_scripting() else self.logits(x)
+        positions = logits.shape[2] * logits.shape[3]
+        return (logits / self.temperature).flatten(2).softmax(2).mul(positions / 3).clamp(max=1).view_as(logits)
+
+    def logits(self, x: Union[Tensor, Deferred]) -> Tensor:
+        if not isinstance(x, Deferred):
+            return self.conv(x)
+        return conv_with_moments(x, self.conv.weight)[0] + self.conv.bias
 
 
 @MODELS.register_module()
@@ -113,16 +118,26 @@ class DynamicShiftMax(BaseModule):
         self.attention = SpatialAttention(channels) if spatial else None
         self.register_buffer('start', start.t()[..., None].contiguous(), persistent=False)
 
-    def coefficients(self, x: Tensor) -> Tensor:
-        """The coefficients for ``x``: (N, C, H, W) to (N, K, J, C)."""
-        z = self.fc2(F.relu(self.fc1(x.mean((2, 3)))))
+    def coefficients(self, mean: Tensor) -> Tensor:
+        """The coefficients, (N, K, J, C), for an input of this ``mean`` over its positions, (N, C)."""
+        z = self.fc2(F.relu(self.fc1(mean)))
         return (F.hardsigmoid(z) - 0.5).mul(4).view(-1, self.K, self.J, self.channels) + self.start
 
     def forward(self, x: Tensor) -> Tensor:
+        if not torch.jit.is_scripting() and isinstance(x, Deferred):
+            return self.deferred(x)
         # Under autocast the coefficients come out wider than x; y has the type of x.
-        y = shift_max(x, self.coefficients(x).to(x.dtype), self.groups, self.shift)
+        y = shift_max(x, self.coefficients(x.mean((2, 3))).to(x.dtype), self.groups, self.shift)
         # A factor that is positive and common to all fusions passes through the maximum.
         return y if self.attention is None else y * self.attention(x).to(x.dtype)
+
+    def deferred(self, x: Deferred) -> Deferred:
+        """The same of a deferred input: the mean of what was normalized is the normalized mean."""
+        if x.mean is None or not x.is_affine:
+            return Deferred(self.forward(settle(x)))
+        mean = x.mean if x.scale is None else x.mean * x.scale + x.shift
+        y = shift_max(x, self.coefficients(mean), self.groups, self.shift)
+        return Deferred(y if self.attention is None else y * self.attention(x))
 
     def extra_repr(self) -> str:
         return f'channels={self.channels}, groups={self.groups}, J={self.J}, K={self.K}, shift={self.shift!r}'

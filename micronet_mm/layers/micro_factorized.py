@@ -1,40 +1,25 @@
 """Micro-factorized convolutions (section 3 of the paper)."""
 from typing import Optional, Sequence
 
-from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
-from torch import Tensor, nn
-
-from micronet_mm.ops import line_conv
+from torch import Tensor
 
 from .channel_shuffle import ChannelShuffle
+from .conv_norm import ConvNorm
 from .groups import num_groups
 
 BN = dict(type='BN')
 LINE = dict(type='LineConv')
 
 
-@MODELS.register_module('LineConv')
-class LineConv2d(nn.Conv2d):
-    """A depthwise ``nn.Conv2d`` of k x 1 or 1 x k, k odd, as :func:`micronet_mm.ops.line_conv` computes it.
-
-    ``LineConv`` in mmcv's ``conv_cfg``. Parameters, state and result are those of ``nn.Conv2d``.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        if max(self.kernel_size) == 1:  # no line has a direction then
-            return super().forward(x)
-        return line_conv(x, self.weight, max(self.stride))
-
-
-def group_pointwise(in_channels: int, out_channels: int, groups: int, norm_cfg: dict = BN) -> ConvModule:
+def group_pointwise(in_channels: int, out_channels: int, groups: int, norm_cfg: dict = BN) -> ConvNorm:
     """A 1x1 group convolution with normalization and no activation: one half of a micro-factorized pointwise conv."""
     for name, channels in (('in_channels', in_channels), ('out_channels', out_channels)):
         if channels % groups:
             raise ValueError(f'{groups} groups do not divide {name}={channels} of a pointwise convolution; '
                              'give a common divisor, or None for the rule of Eq. 3.')
-    return ConvModule(in_channels, out_channels, 1, groups=groups, norm_cfg=norm_cfg, act_cfg=None)
+    return ConvNorm(in_channels, out_channels, 1, groups=groups, norm_cfg=norm_cfg)
 
 
 @MODELS.register_module()
@@ -74,10 +59,10 @@ class MicroFactorizedDepthwiseConv(BaseModule):
         e1, e2 = expansion
         mid_channels = in_channels * e1
         pad = kernel_size // 2
-        self.vertical = ConvModule(in_channels, mid_channels, (kernel_size, 1), (stride, 1), (pad, 0),
-                                   groups=in_channels, conv_cfg=LINE, norm_cfg=norm_cfg, act_cfg=None)
-        self.horizontal = ConvModule(mid_channels, mid_channels * e2, (1, kernel_size), (1, stride), (0, pad),
-                                     groups=mid_channels, conv_cfg=LINE, norm_cfg=norm_cfg, act_cfg=None)
+        self.vertical = ConvNorm(in_channels, mid_channels, (kernel_size, 1), (stride, 1), (pad, 0), in_channels, LINE,
+                                 norm_cfg)
+        self.horizontal = ConvNorm(mid_channels, mid_channels * e2, (1, kernel_size), (1, stride), (0, pad),
+                                   mid_channels, LINE, norm_cfg)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.horizontal(self.vertical(x))

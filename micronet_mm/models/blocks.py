@@ -1,18 +1,20 @@
 """The Micro-Blocks of figure 4, the stem before them and the expansion after them."""
 from typing import Optional, Sequence
 
-from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from micronet_mm.layers import (
+    Activation,
     ChannelShuffle,
+    ConvNorm,
     DynamicShiftMax,
     MicroFactorizedDepthwiseConv,
     group_pointwise,
     num_groups,
 )
+from micronet_mm.ops import defer, settle
 
 BN = dict(type='BN')
 
@@ -23,9 +25,9 @@ def activation(dynamic: bool, channels: int, groups: int, reduction: int, shift_
     With K = 1 there is nothing to choose from, so a ReLU provides the non-linearity (note to Table 6).
     """
     if not dynamic:
-        return nn.ReLU6()
+        return Activation('relu6')
     act = DynamicShiftMax(channels, groups, reduction=reduction, **shift_max)
-    return nn.Sequential(act, nn.ReLU()) if act.K == 1 else act
+    return nn.Sequential(act, Activation('relu')) if act.K == 1 else act
 
 
 def output_activation(dynamic: bool, channels: int, groups: int, reduction: int, shift_max: dict) -> nn.Module:
@@ -72,17 +74,16 @@ class MicroStem(BaseModule):
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg)
         s1, s2 = widths
-        self.vertical = ConvModule(in_channels, s1, (3, 1), (2, 1), (1, 0), norm_cfg=norm_cfg, act_cfg=None)
-        self.horizontal = ConvModule(s1, s1 * s2, (1, 3), (1, 2), (0, 1), groups=s1, conv_cfg=dict(type='LineConv'),
-                                     norm_cfg=norm_cfg, act_cfg=None)
+        self.vertical = ConvNorm(in_channels, s1, (3, 1), (2, 1), (1, 0), norm_cfg=norm_cfg)
+        self.horizontal = ConvNorm(s1, s1 * s2, (1, 3), (1, 2), (0, 1), s1, dict(type='LineConv'), norm_cfg)
         self.shuffle = ChannelShuffle(s1)
-        self.act = nn.ReLU6()
+        self.act = Activation('relu6')
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.vertical(x)
+        x = self.vertical(defer(x))
         x = self.horizontal(x)
-        x = self.shuffle(x)
-        return self.act(x)
+        x = self.act(x)
+        return settle(self.shuffle(x))
 
 
 @MODELS.register_module()
@@ -141,13 +142,13 @@ class MicroBlockA(BaseModule):
         self.shortcut = stride == 1 and in_channels == out_channels
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.depthwise(x)
+        y = self.depthwise(defer(x))
         y = self.act2(y)
         y = self.shuffle2(y)
         y = self.compress(y)
         y = self.act3(y)
         y = self.shuffle3(y)
-        return x + y if self.shortcut else y
+        return settle(y, x if self.shortcut else None)
 
 
 @MODELS.register_module()
@@ -211,7 +212,7 @@ class MicroBlockB(BaseModule):
         self.shortcut = stride == 1 and in_channels == out_channels
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.expand(x)
+        y = self.expand(defer(x))
         y = self.act1(y)
         y = self.shuffle1(y)
         y = self.depthwise(y)
@@ -220,7 +221,7 @@ class MicroBlockB(BaseModule):
         y = self.compress(y)
         y = self.act3(y)
         y = self.shuffle3(y)
-        return x + y if self.shortcut else y
+        return settle(y, x if self.shortcut else None)
 
 
 @MODELS.register_module()
@@ -264,4 +265,4 @@ class MicroBlockE(BaseModule):
         self.act3 = output_activation(dynamic[2], out_channels, g2, reduction, shift_max or {})
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.act3(self.expand(x))
+        return settle(self.act3(self.expand(defer(x))))

@@ -2,7 +2,6 @@
 from collections.abc import Sequence
 from typing import Any, Optional
 
-import torch.nn.functional as F
 from mmpose.models.heads import HeatmapHead
 from torch import Tensor, nn
 
@@ -33,7 +32,8 @@ class UpsamplingHeatmapHead(HeatmapHead):
                              f'it, starting from in_stride={in_stride}.')
         super().__init__(widths[-1], out_channels, deconv_out_channels=None, **kwargs)
         self.in_channels = in_channels
-        self.upsample = [step == 2 for step in steps]
+        self.upsample = nn.ModuleList(
+            nn.Upsample(scale_factor=2, mode='bilinear') if step == 2 else nn.Identity() for step in steps)
         self.blocks = nn.ModuleList(blocks)
 
     @property
@@ -45,9 +45,7 @@ class UpsamplingHeatmapHead(HeatmapHead):
         """Heatmaps (N, out_channels, H, W) at the stride of the last block; ``feats[-1]`` is what they come from."""
         x = feats[-1]
         for upsample, block in zip(self.upsample, self.blocks):
-            if upsample:
-                x = F.interpolate(x, scale_factor=2, mode='bilinear', align_corners=False)
-            x = block(x)
+            x = block(upsample(x))
         return self.final_layer(x)
 
 

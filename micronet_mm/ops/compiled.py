@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Optional
 
@@ -22,9 +22,12 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-SOURCES = [Path(__file__).with_name(name) for name in ('line_conv_cpu.cpp', 'shift_max_cpu.cpp')]
+SOURCES = [Path(__file__).with_name(name) for name in
+           ('line_conv_cpu.cpp', 'pointwise_cpu.cpp', 'settle_cpu.cpp', 'shift_max_cpu.cpp')]
+HEADERS = [Path(__file__).with_name(name) for name in ('deferred.h', 'vectors.h')]
 FLAGS = ('-O3', '-march=native', '-fopenmp', '-fPIC', '-shared', '-std=c++17', '-fno-math-errno')
 OFF = 'MICRONET_MM_REFERENCE'
+NAMES = {torch.float32: 'float32', torch.float64: 'float64'}  # of the types that every operator works on
 
 
 class BuildError(RuntimeError):
@@ -46,17 +49,22 @@ def reference_only() -> Iterator[None]:
 
 # PyTorch before 2.3 may not say whether it compiles; there the operators stay PyTorch's.
 is_compiling = getattr(torch.compiler, 'is_compiling', lambda: True)
+# PyTorch 2.4 began to ask for the device.
+is_autocasting = (partial(torch.is_autocast_enabled, 'cpu')
+                  if hasattr(torch, 'get_autocast_dtype') else torch.is_autocast_cpu_enabled)
+# Of torch.func: vmap, grad and so on.
+is_transforming = getattr(torch._C, '_are_functorch_transforms_active', lambda: False)
 
 
 def unwatched(*tensors: Tensor) -> bool:
-    """Whether C++ may work on these: plain tensors on the CPU, and nobody looking at the operations."""
-    return (not is_compiling() and not torch.jit.is_tracing() and not _reference_only.get()
-            and all(type(tensor) in (Tensor, Parameter) and tensor.is_cpu for tensor in tensors))
+    """Whether these are plain tensors, and nobody looks at the operations on them."""
+    return (not is_compiling() and not torch.jit.is_tracing() and not is_transforming() and not _reference_only.get()
+            and all(type(tensor) in (Tensor, Parameter) for tensor in tensors))
 
 
-def call(name: str, tensors: Sequence[Tensor], *sizes: int) -> None:
-    """Run a function of the library on the tensors' memory with the current number of threads."""
-    pointers = [ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors]
+def call(name: str, tensors: Sequence[Optional[Tensor]], *sizes: int) -> None:
+    """Run a function of the library on the tensors' memory, null for None, with the current number of threads."""
+    pointers = [ctypes.c_void_p(None if tensor is None else tensor.data_ptr()) for tensor in tensors]
     function = getattr(library(), name)
     done = function(*pointers, *map(ctypes.c_int64, sizes), ctypes.c_int64(torch.get_num_threads()))
     assert done, f'{name} has no code for sizes {sizes}, which its caller should have seen'
@@ -68,14 +76,22 @@ def library() -> Optional[ctypes.CDLL]:
 
     ``MICRONET_MM_REFERENCE=1`` in the environment asks for the plain PyTorch formulation instead.
     """
-    if os.environ.get(OFF, '0') not in ('', '0'):
+    if is_off():
         return None
     try:
         return ctypes.CDLL(str(build()))
     except (BuildError, OSError) as error:
-        warnings.warn(f'MicroNet runs through the slower PyTorch formulation of its operators: {error} '
-                      f'({OFF}=1 silences this.)', stacklevel=2)
+        warn_of_reference(error)
         return None
+
+
+def is_off() -> bool:
+    return os.environ.get(OFF, '0') not in ('', '0')
+
+
+def warn_of_reference(reason: Exception) -> None:
+    warnings.warn(f'MicroNet runs through the slower PyTorch formulation of its operators: {reason} '
+                  f'({OFF}=1 silences this.)', stacklevel=3)
 
 
 def build() -> Path:
@@ -87,7 +103,7 @@ def build() -> Path:
     compiler = os.environ.get('CXX') or shutil.which('g++') or shutil.which('clang++') or shutil.which('c++')
     if not compiler:
         raise BuildError('no C++ compiler was found; install g++ or set CXX.')
-    sources = [source.read_bytes() for source in SOURCES]
+    sources = [source.read_bytes() for source in (*SOURCES, *HEADERS)]
     key = hashlib.sha256(b'\0'.join([*sources, ' '.join(FLAGS).encode(), compiler.encode(), processor()])).hexdigest()
     root = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'micronet_mm'
     target = root / f'operators_{key[:16]}.so'

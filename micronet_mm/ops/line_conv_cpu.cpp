@@ -1,11 +1,14 @@
-// Depthwise convolution along one axis for CPUs, forward and backward: what micro-factorized depthwise convolutions are
-// made of. Every input channel has M filters of k taps (k odd, padding k / 2).
+// Depthwise convolution along one axis for CPUs, forward and backward, reading a deferred input and taking the moments
+// of its output: what micro-factorized depthwise convolutions are made of. Every input channel has M filters of k taps (k
+// odd, padding k / 2).
 //
-// A plane is copied into a buffer with zeros before and after, along the axis of the filter; then every tap is one shift
-// of the whole plane, so the loops run over long contiguous rows whatever the plane's shape. A stride is served by
-// computing all positions and taking every second.
-#include <cstdint>
+// A plane is copied (normalized) into a buffer with zeros before and after, along the axis of the filter; then every tap
+// is one shift of the whole plane, so the loops run over long contiguous rows whatever the plane's shape. A stride is
+// served by computing all positions and taking every second. A plane of a sample is a task.
 #include <vector>
+
+#include "deferred.h"
+#include "vectors.h"
 
 namespace {
 
@@ -26,9 +29,12 @@ struct Plane {
 };
 
 template <typename T>
-void pad(const Plane &p, const T *x, T *padded) {
-    for (int64_t h = 0; h < p.H; ++h)
-        for (int64_t w = 0; w < p.W; ++w) padded[p.first + h * p.pitch + w] = x[h * p.W + w];
+void pad(const Plane &p, const Deferred<T> &x, int64_t n, int64_t r, T *padded) {
+    if (p.vertical) {
+        x.values(n, r, 0, p.H * p.W, padded + p.first);
+        return;
+    }
+    for (int64_t h = 0; h < p.H; ++h) x.values(n, r, h * p.W, p.W, padded + p.first + h * p.pitch);
 }
 
 // to[i] (+)= sum_t w[t] * from[i + t * step]
@@ -44,94 +50,114 @@ void correlate(const T *from, const T *w, int64_t step, int64_t count, T *to) {
     }
 }
 
-template <typename T>
-T dot(const T *a, const T *b, int64_t count) {
-    T sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < count; ++i) sum += a[i] * b[i];
-    return sum;
+// to[t] += sum_i a[i] * from[i + t * step]
+template <int k, typename T>
+void correlate_sums(const T *a, const T *from, int64_t step, int64_t count, T *to) {
+    typename Vector<T>::type sums[k] = {};
+    int64_t i = 0;
+    for (; i + LANES<T> <= count; i += LANES<T>) {
+        const typename Vector<T>::type value = load(a + i);
+        for (int t = 0; t < k; ++t) sums[t] += value * load(from + i + t * step);
+    }
+    for (int t = 0; t < k; ++t) to[t] += sum_of<T>(sums[t]);
+    for (; i < count; ++i)
+        for (int t = 0; t < k; ++t) to[t] += a[i] * from[i + t * step];
 }
 
 template <int k, typename T>
-void forward(const T *x, const T *w, T *y, int64_t N, int64_t C, int64_t M, const Plane &p, int threads) {
+void forward(const Deferred<T> &x, const T *w, T *y, T *mean, T *squares, int64_t N, int64_t M, const Plane &p,
+             int threads) {
 #pragma omp parallel num_threads(threads)
     {
         std::vector<T> padded(p.size, T(0)), all(p.positions);
 #pragma omp for collapse(2) schedule(static)
         for (int64_t n = 0; n < N; ++n)
-            for (int64_t c = 0; c < C; ++c) {
-                pad(p, x + (n * C + c) * p.H * p.W, padded.data());
+            for (int64_t c = 0; c < x.C; ++c) {
+                pad(p, x, n, x.channel(c), padded.data());
                 for (int64_t m = 0; m < M; ++m) {
-                    const int64_t o = c * M + m;
-                    T *out = y + (n * C * M + o) * p.outH * p.outW;
-                    if (p.vertical && p.stride == 1) {
+                    const int64_t o = c * M + m, to = n * x.C * M + o;
+                    T *out = y + to * p.outH * p.outW;
+                    if (p.vertical && p.stride == 1)
                         correlate<k, false>(padded.data(), w + o * k, p.shift, p.positions, out);
-                        continue;
+                    else {
+                        correlate<k, false>(padded.data(), w + o * k, p.shift, p.positions, all.data());
+                        for (int64_t h = 0; h < p.outH; ++h)
+                            for (int64_t v = 0; v < p.outW; ++v) out[h * p.outW + v] = all[p.at(h, v)];
                     }
-                    correlate<k, false>(padded.data(), w + o * k, p.shift, p.positions, all.data());
-                    for (int64_t h = 0; h < p.outH; ++h)
-                        for (int64_t v = 0; v < p.outW; ++v) out[h * p.outW + v] = all[p.at(h, v)];
+                    moments(out, p.outH * p.outW, mean + to, squares + to);
                 }
             }
     }
 }
 
+// g_w, g_scale and g_shift are sums of the samples by themselves: (N, ...).
 template <int k, typename T>
-void backward(const T *x, const T *w, const T *gy, T *gx, T *gw, int64_t N, int64_t C, int64_t M, const Plane &p,
-              int threads) {
+void backward(const Deferred<T> &x, const T *w, const OutputGradient<T> &g, T *gx, T *g_w, T *g_scale, T *g_shift,
+              int64_t N, int64_t M, const Plane &p, int threads) {
     const int64_t margin = (k - 1) * p.shift;
 #pragma omp parallel num_threads(threads)
     {
-        std::vector<T> padded(p.size, T(0)), inner(p.size), spread(p.positions + 2 * margin, T(0)), reversed(k);
-#pragma omp for schedule(static)
-        for (int64_t c = 0; c < C; ++c) {
-            for (int64_t i = 0; i < M * k; ++i) gw[c * M * k + i] = 0;
-            for (int64_t n = 0; n < N; ++n) {
-                pad(p, x + (n * C + c) * p.H * p.W, padded.data());
+        std::vector<T> padded(p.size, T(0)), inner(p.size), errors(p.outH * p.outW);
+        std::vector<T> spread(p.positions + 2 * margin, T(0)), reversed(k);
+#pragma omp for collapse(2) schedule(static)
+        for (int64_t n = 0; n < N; ++n)
+            for (int64_t c = 0; c < x.C; ++c) {
+                const int64_t r = x.channel(c);
+                pad(p, x, n, r, padded.data());
                 for (int64_t m = 0; m < M; ++m) {
                     const int64_t o = c * M + m;
-                    const T *g = gy + (n * C * M + o) * p.outH * p.outW;
+                    g.values(n, o, x.C * M, p.outH * p.outW, 0, p.outH * p.outW, errors.data());
                     for (int64_t h = 0; h < p.outH; ++h)
-                        for (int64_t v = 0; v < p.outW; ++v) spread[margin + p.at(h, v)] = g[h * p.outW + v];
+                        for (int64_t v = 0; v < p.outW; ++v) spread[margin + p.at(h, v)] = errors[h * p.outW + v];
+                    T *own = g_w + (n * x.C * M + o) * k;
                     for (int t = 0; t < k; ++t) {
-                        gw[o * k + t] += dot(spread.data() + margin, padded.data() + t * p.shift, p.positions);
+                        own[t] = 0;
                         reversed[t] = w[o * k + k - 1 - t];
                     }
+                    correlate_sums<k>(spread.data() + margin, padded.data(), p.shift, p.positions, own);
                     if (m == 0)
                         correlate<k, false>(spread.data(), reversed.data(), p.shift, p.size, inner.data());
                     else
                         correlate<k, true>(spread.data(), reversed.data(), p.shift, p.size, inner.data());
                 }
-                T *to = gx + (n * C + c) * p.H * p.W;
-                for (int64_t h = 0; h < p.H; ++h)
-                    for (int64_t v = 0; v < p.W; ++v) to[h * p.W + v] = inner[p.first + h * p.pitch + v];
+                T scale_sum = 0, shift_sum = 0;
+                T *to = gx + (n * x.C + r) * x.S;
+                const int64_t rows = p.vertical ? 1 : p.H, length = x.S / rows;
+                for (int64_t h = 0; h < rows; ++h)
+                    x.back(n, r, h * length, length, inner.data() + p.first + h * p.pitch, to + h * length, scale_sum,
+                           shift_sum);
+                g_scale[n * x.C + r] = scale_sum;
+                g_shift[n * x.C + r] = shift_sum;
             }
-        }
     }
 }
 
 }  // namespace
 
-#define EXPORT(NAME, T)                                                                                              \
-    extern "C" int line_conv_forward_##NAME(const T *x, const T *w, T *y, int64_t N, int64_t C, int64_t M, int64_t H, \
-                                            int64_t W, int64_t k, int64_t stride, int64_t vertical,                  \
-                                            int64_t threads) {                                                       \
-        const Plane p(H, W, k, stride, vertical);                                                                    \
-        if (k == 3) forward<3>(x, w, y, N, C, M, p, threads);                                                        \
-        else if (k == 5) forward<5>(x, w, y, N, C, M, p, threads);                                                   \
-        else if (k == 7) forward<7>(x, w, y, N, C, M, p, threads);                                                   \
-        else return 0;                                                                                               \
-        return 1;                                                                                                    \
-    }                                                                                                                \
-    extern "C" int line_conv_backward_##NAME(const T *x, const T *w, const T *gy, T *gx, T *gw, int64_t N, int64_t C, \
-                                             int64_t M, int64_t H, int64_t W, int64_t k, int64_t stride,             \
-                                             int64_t vertical, int64_t threads) {                                    \
-        const Plane p(H, W, k, stride, vertical);                                                                    \
-        if (k == 3) backward<3>(x, w, gy, gx, gw, N, C, M, p, threads);                                              \
-        else if (k == 5) backward<5>(x, w, gy, gx, gw, N, C, M, p, threads);                                         \
-        else if (k == 7) backward<7>(x, w, gy, gx, gw, N, C, M, p, threads);                                         \
-        else return 0;                                                                                               \
-        return 1;                                                                                                    \
+// One function per type: its code runs the instance for k, and returns whether there is one.
+#define CASES(CALL)                                   \
+    if (k == 3) { constexpr int K = 3; CALL; }        \
+    else if (k == 5) { constexpr int K = 5; CALL; }   \
+    else if (k == 7) { constexpr int K = 7; CALL; }   \
+    else return 0;                                    \
+    return 1;
+
+#define EXPORT(NAME, T)                                                                                               \
+    extern "C" int line_conv_forward_##NAME(const T *raw, const T *scale, const T *shift, const int64_t *order,       \
+                                            const T *w, T *y, T *mean, T *squares, int64_t clamp, int64_t N,          \
+                                            int64_t C, int64_t M, int64_t H, int64_t W, int64_t k, int64_t stride,    \
+                                            int64_t vertical, int64_t threads) {                                      \
+        const Plane p(H, W, k, stride, vertical);                                                                     \
+        const Deferred<T> x(raw, scale, shift, order, clamp, C, H * W);                                               \
+        CASES((forward<K>(x, w, y, mean, squares, N, M, p, threads)))                                                 \
+    }                                                                                                                 \
+    extern "C" int line_conv_backward_##NAME(                                                                         \
+        const T *raw, const T *scale, const T *shift, const int64_t *order, const T *w, const T *g, const T *y,       \
+        const T *a, const T *b, T *gx, T *g_w, T *g_scale, T *g_shift, int64_t clamp, int64_t N, int64_t C,           \
+        int64_t M, int64_t H, int64_t W, int64_t k, int64_t stride, int64_t vertical, int64_t threads) {              \
+        const Plane p(H, W, k, stride, vertical);                                                                     \
+        const Deferred<T> x(raw, scale, shift, order, clamp, C, H * W);                                               \
+        CASES((backward<K>(x, w, OutputGradient<T>{g, y, a, b}, gx, g_w, g_scale, g_shift, N, M, p, threads)))        \
     }
 
 EXPORT(float32, float)

@@ -1,0 +1,28 @@
+"""Activations without parameters."""
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from micronet_mm.ops import Deferred
+
+
+class Activation(nn.Module):
+    """ReLU or ReLU6, of a tensor or put off in a deferred one.
+
+    Args:
+        kind: 'relu' or 'relu6'.
+
+    Shapes: any to the same.
+    """
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not torch.jit.is_scripting() and isinstance(x, Deferred):
+            return x.activated(self.kind)
+        return F.relu6(x) if self.kind == 'relu6' else F.relu(x)
+
+    def extra_repr(self) -> str:
+        return repr(self.kind)

@@ -1,0 +1,125 @@
+"""A convolution and its normalization."""
+from collections import OrderedDict
+from typing import Optional, Union
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn import build_conv_layer, build_norm_layer
+from mmengine.model import constant_init, kaiming_init
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+from micronet_mm.ops import Deferred, Moments, conv_with_moments, line_conv, settle
+
+Pair = Union[int, tuple[int, int]]
+
+
+@MODELS.register_module('LineConv')
+class LineConv2d(nn.Conv2d):
+    """A depthwise ``nn.Conv2d`` of k x 1 or 1 x k, k odd, as :func:`micronet_mm.ops.line_conv` computes it.
+
+    ``LineConv`` in mmcv's ``conv_cfg``. Parameters, state and result are those of ``nn.Conv2d``.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        # A line of length 1 has no direction; a bias is there once BN was fused into the convolution.
+        if max(self.kernel_size) == 1 or self.bias is not None:
+            return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        return line_conv(x, self.weight, max(self.stride))
+
+
+class ConvNorm(nn.Sequential):
+    """A convolution without a bias, then normalization; no activation.
+
+    With BN, a deferred input gives a deferred output: the convolution takes the moments of what it computes, and BN
+    stays a factor and a summand for whoever reads it. Names of parameters and initial values are those of mmcv's
+    ConvModule.
+
+    Args:
+        in_channels: of the convolution.
+        out_channels: of the convolution.
+        kernel_size: of the convolution.
+        stride: of the convolution.
+        padding: zeros around.
+        groups: of the convolution.
+        conv_cfg: kind of convolution, as mmcv builds it.
+        norm_cfg: normalization layer, as mmcv builds it; None for a bias instead.
+
+    Shapes: (N, in_channels, H, W) to (N, out_channels, H', W').
+    """
+
+    def __init__(self,
+                 in_channels: int,
+                 out_channels: int,
+                 kernel_size: Pair,
+                 stride: Pair = 1,
+                 padding: Pair = 0,
+                 groups: int = 1,
+                 conv_cfg: Optional[dict] = None,
+                 norm_cfg: Optional[dict] = dict(type='BN')) -> None:
+        conv = build_conv_layer(conv_cfg, in_channels, out_channels, kernel_size, stride, padding, groups=groups,
+                                bias=norm_cfg is None)
+        kaiming_init(conv)
+        layers = OrderedDict(conv=conv)
+        if norm_cfg is not None:
+            name, norm = build_norm_layer(norm_cfg, out_channels)
+            constant_init(norm, 1)
+            layers[name] = norm
+        super().__init__(layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not torch.jit.is_scripting() and isinstance(x, Deferred):
+            return self.deferred(x)
+        for layer in self:
+            x = layer(x)
+        return x
+
+    def deferred(self, x: Deferred) -> Deferred:
+        """The same of a deferred input."""
+        conv, *norms = self
+        if not (len(norms) == 1 and can_defer_norm(norms[0]) and is_plain(conv) and conv.bias is None):
+            return Deferred(self.forward(settle(x)).contiguous())
+        raw, moments = conv_with_moments(x, conv.weight, conv.stride, conv.padding, conv.groups)
+        scale, shift = batch_norm(norms[0], moments, raw[:, 0].numel())
+        return Deferred(raw.contiguous(), scale, shift, mean=moments.mean)
+
+
+def can_defer_norm(norm: nn.Module) -> bool:
+    """Whether this is BN whose work :func:`batch_norm` can do."""
+    return type(norm) is nn.BatchNorm2d and norm.affine and norm.track_running_stats and has_no_hooks(norm)
+
+
+def is_plain(conv: nn.Module) -> bool:
+    return (type(conv) in (nn.Conv2d, LineConv2d) and conv.dilation == (1, 1) and conv.padding_mode == 'zeros'
+            and has_no_hooks(conv))
+
+
+def has_no_hooks(module: nn.Module) -> bool:
+    """Hooks see a layer's input and output, so a layer that has any must be called."""
+    return not (module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
+                or module._backward_pre_hooks)
+
+
+def batch_norm(norm: nn.BatchNorm2d, moments: Moments, count: int) -> tuple[Tensor, Tensor]:
+    """BN as a factor and a summand of each channel, both (C).
+
+    In training mode the running statistics are updated.
+
+    Args:
+        norm: the layer.
+        moments: of its input.
+        count: values in a channel.
+    """
+    mean, variance = norm.running_mean, norm.running_var
+    if norm.training:
+        if count == 1:
+            raise ValueError('BN in training mode needs more than one value in a channel; this batch has one image of '
+                             'one position. Give more images or larger ones, or call eval().')
+        mean, variance = moments.mean.mean(0), moments.variance
+        with torch.no_grad():
+            norm.num_batches_tracked.add_(1)
+            momentum = norm.momentum if norm.momentum is not None else 1 / norm.num_batches_tracked.item()
+            norm.running_mean.lerp_(mean, momentum)
+            norm.running_var.lerp_(variance * (count / (count - 1)), momentum)
+    scale = norm.weight * (variance + norm.eps).rsqrt()
+    return scale, norm.bias - mean * scale

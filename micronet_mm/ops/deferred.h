@@ -1,0 +1,91 @@
+// What the C++ operators share: tensors whose normalization, activation and shuffle are still to come, gradients of
+// tensors whose moments were taken, and both of these row by row.
+//
+// The operators are compiled on the user's machine by compiled.py and called through ctypes, so nothing of PyTorch is
+// included. Tensors are contiguous (N, C, S), S positions. No task writes what another one does, and sums over tasks are
+// made in a fixed order behind them, so results do not depend on the number of threads.
+#pragma once
+#include <cstdint>
+#include <limits>
+
+// The activations: what values are clamped to.
+enum Clamp : int64_t { NONE = 0, RELU = 1, RELU6 = 2 };
+
+// Value channel c of a sample is clamp(raw[r] * scale[r] + shift[r]) with the raw channel r = order[c].
+template <typename T>
+struct Deferred {
+    const T *raw, *scale, *shift;  // scale and shift may be null: 1 and 0
+    const int64_t *order;          // may be null: the identity
+    T lower, upper;
+    int64_t C, S;
+
+    Deferred(const T *raw, const T *scale, const T *shift, const int64_t *order, int64_t clamp, int64_t C, int64_t S)
+        : raw(raw), scale(scale), shift(shift), order(order),
+          lower(clamp == NONE ? -std::numeric_limits<T>::infinity() : T(0)),
+          upper(clamp == RELU6 ? T(6) : std::numeric_limits<T>::infinity()), C(C), S(S) {}
+
+    int64_t channel(int64_t c) const { return order ? order[c] : c; }
+    T factor(int64_t r) const { return scale ? scale[r] : T(1); }
+    T offset(int64_t r) const { return scale ? shift[r] : T(0); }
+    const T *row(int64_t n, int64_t r) const { return raw + (n * C + r) * S; }
+
+    // NaN stays NaN in both comparisons.
+    static T clamped(T value, T lower, T upper) {
+        value = value < lower ? lower : value;
+        return value > upper ? upper : value;
+    }
+
+    // The values of raw channel r at `count` positions from `first` on.
+    void values(int64_t n, int64_t r, int64_t first, int64_t count, T *to) const {
+        const T *from = row(n, r) + first, a = factor(r), b = offset(r), low = lower, high = upper;
+#pragma omp simd
+        for (int64_t s = 0; s < count; ++s) to[s] = clamped(from[s] * a + b, low, high);
+    }
+
+    // From the gradient of these values to that of the raw ones, and what it adds to those of scale and shift.
+    void back(int64_t n, int64_t r, int64_t first, int64_t count, const T *g, T *to, T &g_scale, T &g_shift) const {
+        const T *from = row(n, r) + first, a = factor(r), b = offset(r), low = lower, high = upper;
+        T sum = 0, product = 0;
+#pragma omp simd reduction(+ : sum, product)
+        for (int64_t s = 0; s < count; ++s) {
+            const T value = from[s] * a + b;
+            const T passed = (value > low) & (value < high) ? g[s] : T(0);
+            to[s] = passed * a;
+            sum += passed;
+            product += passed * from[s];
+        }
+        g_scale += product;
+        g_shift += sum;
+    }
+};
+
+// The gradient of an output y whose moments were used too: g + a[n, c] + b[c] * y.
+template <typename T>
+struct OutputGradient {
+    const T *g, *y, *a, *b;  // a and b may be null: nothing is added
+
+    void values(int64_t n, int64_t c, int64_t C, int64_t S, int64_t first, int64_t count, T *to) const {
+        const int64_t start = (n * C + c) * S + first;
+        const T *from = g + start, *out = y + start;
+        if (!a) {
+            for (int64_t s = 0; s < count; ++s) to[s] = from[s];
+            return;
+        }
+        const T constant = a[n * C + c], slope = b[c];
+#pragma omp simd
+        for (int64_t s = 0; s < count; ++s) to[s] = from[s] + constant + slope * out[s];
+    }
+};
+
+// Mean, and sum of squares around it, of a row.
+template <typename T>
+void moments(const T *y, int64_t count, T *mean, T *squares) {
+    T sum = 0, square = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t s = 0; s < count; ++s) sum += y[s];
+    const T middle = sum / T(count);
+#pragma omp simd reduction(+ : square)
+    for (int64_t s = 0; s < count; ++s) square += (y[s] - middle) * (y[s] - middle);
+    *mean = middle;
+    *squares = square;
+}
