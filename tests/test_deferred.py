@@ -12,7 +12,7 @@ from torch.nn.utils import prune
 from micronet_mm.models import MicroBlockA, MicroBlockB, MicroBlockE, MicroNet, MicroStem
 from micronet_mm.ops import Deferred, Moments, conv_with_moments, defer, reference_only, settle
 from micronet_mm.ops.convolution import CompiledConv, reference_conv
-from micronet_mm.ops.deferred import Settle, settled
+from micronet_mm.ops.deferred import Settle, order_of, settled
 
 INIT = dict(init=((1, 0.5), (0, 0.5)))
 BLOCKS = {
@@ -76,7 +76,7 @@ def test_deferred_convolutions_can_be_differentiated_twice(kernel):
     weight = torch.randn(4, 1, *kernel, dtype=torch.double, requires_grad=True)
 
     def conv(*variables):
-        return CompiledConv.apply(*variables, 'relu', (2, ), 1, 2, True)
+        return CompiledConv.apply(*variables, 'relu', order_of(2, (2, )), 1, 2, True)
 
     assert torch.autograd.gradcheck(conv, (raw, scale, shift, weight))
     assert torch.autograd.gradgradcheck(conv, (raw, scale, shift, weight))
@@ -88,7 +88,7 @@ def test_settling_can_be_differentiated_twice():
     scale, shift = (torch.randn(4, dtype=torch.double, requires_grad=True) for _ in range(2))
 
     def settle_all(*variables):
-        return Settle.apply(*variables, 'relu6', (2, ))
+        return Settle.apply(*variables, 'relu6', order_of(4, (2, )))
 
     assert torch.autograd.gradcheck(settle_all, (raw, scale, shift, shortcut))
     assert torch.autograd.gradgradcheck(settle_all, (raw, scale, shift, shortcut))
@@ -119,7 +119,8 @@ def test_convolutions_of_deferred_inputs(conv, clamp, shuffles, normalized):
     raw, weight, stride, groups = conv_arguments(conv, generator)
     scale, shift = (torch.randn(raw.shape[1], dtype=torch.double, generator=generator).mul(3).requires_grad_()
                     for _ in range(2)) if normalized else (None, None)
-    arguments = raw, scale, shift, weight, clamp, shuffles, stride, groups, True
+    order = order_of(raw.shape[1], shuffles) if shuffles else None
+    arguments = raw, scale, shift, weight, clamp, order, stride, groups, True
     ours, theirs = CompiledConv.apply(*arguments), reference_conv(*arguments)
     variables = [t for t in arguments[:4] if t is not None]
     upstream = [torch.randn(y.shape, dtype=torch.double, generator=generator) for y in theirs]
@@ -135,7 +136,7 @@ def test_long_planes_are_cut_into_segments():
     raw = torch.randn(2, 6, 97, 101, dtype=torch.double, requires_grad=True)
     scale, shift = torch.randn(2, 6, dtype=torch.double, requires_grad=True)
     weight = torch.randn(9, 2, 1, 1, dtype=torch.double, requires_grad=True)
-    arguments = raw, scale, shift, weight, 'relu6', (2, ), 1, 3, True
+    arguments = raw, scale, shift, weight, 'relu6', order_of(6, (2, )), 1, 3, True
     ours, theirs = CompiledConv.apply(*arguments), reference_conv(*arguments)
     upstream = [torch.randn_like(y) for y in theirs]
     for mine, other in zip(ours, theirs):
@@ -152,7 +153,7 @@ def test_settling(clamp, shuffles, normalized, with_shortcut, size):
     raw, shortcut = torch.randn(2, 2, 6, size, 3, dtype=torch.double, requires_grad=True)
     scale, shift = torch.randn(2, 6, dtype=torch.double, requires_grad=True).mul(3) if normalized else (None, None)
     shortcut = shortcut if with_shortcut else None
-    arguments = raw, scale, shift, shortcut, clamp, shuffles
+    arguments = raw, scale, shift, shortcut, clamp, order_of(6, shuffles) if shuffles else None
     variables = [t for t in arguments[:4] if t is not None]
     ours, theirs = Settle.apply(*arguments), settled(*arguments)
     torch.testing.assert_close(ours, theirs)

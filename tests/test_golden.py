@@ -1,4 +1,7 @@
 """The networks compute what the released implementation computes."""
+from contextlib import nullcontext
+from statistics import median
+
 import pytest
 import torch
 from released import ARCHS, expected, normal
@@ -6,6 +9,7 @@ from released import ARCHS, expected, normal
 from micronet_mm.checkpoint import key_map
 from micronet_mm.models import ARCHS as TABLES
 from micronet_mm.models import MicroNet, MicroNetClassifier
+from micronet_mm.ops import reference_only
 
 PARAMETERS = dict(m0=1_019_590, m1=1_777_587, m2=2_393_876, m3=2_622_960)
 
@@ -56,25 +60,35 @@ def test_logits_match(arch, converted):
     assert (logits - torch.as_tensor(expected(arch)['logits_224_seed1'])).abs().max() < 1e-3
 
 
-def loss_and_gradient_norms(arch, path, dtype):
+def loss_and_gradient_norms(arch, path, dtype, noise=0.0):
     model = network(arch, path).train().to(dtype)
-    logits = model['head'].classifier(model['backbone'](normal(3, 4, 3, 128, 128).to(dtype))[-1])
-    loss = (logits * normal(4, 4, 1000)).sum()
+    image = normal(3, 4, 3, 128, 128)
+    image = image * (1 + noise * torch.randn(image.shape, generator=torch.Generator().manual_seed(0)))
+    logits = model['head'].classifier(model['backbone'](image.to(dtype))[-1])
+    loss = (logits * normal(4, 4, 1000).to(dtype)).sum()
     loss.backward()
     return loss.item(), {name: p.grad.norm().item() for name, p in model.named_parameters()}
 
 
+@pytest.mark.parametrize('implementation', [nullcontext, reference_only])
 @pytest.mark.parametrize('arch', ARCHS)
-def test_training_loss_and_gradients_match(arch, converted):
+def test_training_loss_and_gradients_match(arch, implementation, converted):
+    """In single precision a unit next to a kink of ReLU6 or of the maximum may fall on either side of it, and one that
+    does moves gradients by almost a percent. So of three images within rounding of the golden one the median counts.
+    """
     golden = expected(arch)
-    loss, gradients = loss_and_gradient_norms(arch, converted[arch], torch.float32)
-    _, exact = loss_and_gradient_norms(arch, converted[arch], torch.float64)
-    assert loss == pytest.approx(golden['train_loss_seed3_4'].item(), rel=1e-3)
+    with implementation():
+        runs = [loss_and_gradient_norms(arch, converted[arch], torch.float32, noise) for noise in (0, 1e-7, 3e-7)]
+        exact_loss, exact = loss_and_gradient_norms(arch, converted[arch], torch.float64)
+    assert [loss for loss, _ in (*runs, (exact_loss, exact))] == pytest.approx(
+        [golden['train_loss_seed3_4'].item()] * 4, rel=1e-3)
     names = {ours: released for released, ours in key_map(arch).items()}
-    for ours, gradient in gradients.items():
+    for ours, precise in exact.items():
+        gradients = [norms[ours] for _, norms in runs]
         reference = golden[f'gradnorm/{names[ours]}'].item()
-        if exact[ours] < 1e-9:  # a bias before BN: its gradient is zero, and in single precision rounding noise
-            assert max(gradient, reference) < 1e-3, ours
+        if precise < 1e-9:  # a bias before BN: its gradient is zero, and in single precision rounding noise
+            assert max(*gradients, reference) < 1e-3, ours
         else:
-            assert gradient == pytest.approx(reference, rel=1e-3), ours
-            assert gradient == pytest.approx(exact[ours], rel=1e-3), ours
+            assert precise == pytest.approx(reference, rel=1e-3), ours
+            assert median(gradients) == pytest.approx(reference, rel=1e-3), ours
+            assert median(gradients) == pytest.approx(precise, rel=1e-3), ours

@@ -95,14 +95,16 @@ def test_head_refuses_what_does_not_fit():
         MicroHeatmapHead(24, 17, widths=(16, 16))
 
 
-def test_head_is_exported_to_onnx_without_custom_operators(tmp_path):
+@pytest.mark.parametrize('way', ['trace', 'script'])
+def test_head_is_exported_to_onnx_without_custom_operators(way, tmp_path):
     onnx, onnxruntime = pytest.importorskip('onnx'), pytest.importorskip('onnxruntime')
-    model = build(Config.fromfile(CONFIGS / 'keypoint_micronet_m3.py')).eval()
-    head = model.head
+    head = build(Config.fromfile(CONFIGS / 'keypoint_micronet_m3.py')).eval().head
     features = torch.randn(1, 864, 8, 6)
     expected = head((features, )).detach()
-    torch.testing.assert_close(torch.jit.trace(head, ((features, ), ))((features, )), expected)
-    torch.onnx.export(head, ((features, ), ), str(tmp_path / 'head.onnx'), dynamo=False, input_names=['x'])
+    compiled = torch.jit.script(head) if way == 'script' else torch.jit.trace(head, ((features, ), ))
+    torch.testing.assert_close(compiled((features, )), expected)
+    exported = compiled if way == 'script' else head
+    torch.onnx.export(exported, ((features, ), ), str(tmp_path / 'head.onnx'), dynamo=False, input_names=['x'])
     graph = onnx.load(tmp_path / 'head.onnx')
     assert {node.domain for node in graph.graph.node} == {''}
     found, = onnxruntime.InferenceSession(tmp_path / 'head.onnx').run(None, {'x': features.numpy()})

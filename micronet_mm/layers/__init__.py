@@ -5,8 +5,9 @@ from .conv_norm import ConvNorm
 from .dynamic_shift_max import DynamicShiftMax, make_divisible
 from .groups import num_groups
 from .micro_factorized import MicroFactorizedDepthwiseConv, MicroFactorizedPointwiseConv, group_pointwise
+from .scriptable import ScriptableModule
 
 __all__ = [
     'Activation', 'ChannelRoll', 'ChannelShuffle', 'ConvNorm', 'DynamicShiftMax', 'MicroFactorizedDepthwiseConv',
-    'MicroFactorizedPointwiseConv', 'group_pointwise', 'make_divisible', 'num_groups'
+    'MicroFactorizedPointwiseConv', 'ScriptableModule', 'group_pointwise', 'make_divisible', 'num_groups'
 ]

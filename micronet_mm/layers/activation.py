@@ -1,5 +1,4 @@
 """Activations without parameters."""
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -20,7 +19,7 @@ class Activation(nn.Module):
         self.kind = kind
 
     def forward(self, x: Tensor) -> Tensor:
-        if not torch.jit.is_scripting() and isinstance(x, Deferred):
+        if isinstance(x, Deferred):
             return x.activated(self.kind)
         return F.relu6(x) if self.kind == 'relu6' else F.relu(x)
 

@@ -1,7 +1,6 @@
 """Channel shuffle and roll as layers."""
 from typing import Sequence, Union
 
-import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
@@ -23,7 +22,7 @@ class ChannelShuffle(nn.Module):
         self.groups = (groups,) if isinstance(groups, int) else tuple(groups)
 
     def forward(self, x: Tensor) -> Tensor:
-        if not torch.jit.is_scripting() and isinstance(x, Deferred):
+        if isinstance(x, Deferred):
             return x.shuffled(self.groups)
         for groups in self.groups:
             x = channel_shuffle(x, groups)

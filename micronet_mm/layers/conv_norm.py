@@ -3,7 +3,6 @@ from collections import OrderedDict
 from typing import Optional, Union
 
 import torch
-import torch.nn.functional as F
 from mmcv.cnn import build_conv_layer, build_norm_layer
 from mmengine.model import constant_init, kaiming_init
 from mmengine.registry import MODELS
@@ -23,9 +22,10 @@ class LineConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         # A line of length 1 has no direction; a bias is there once BN was fused into the convolution.
-        if max(self.kernel_size) == 1 or self.bias is not None:
-            return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
-        return line_conv(x, self.weight, max(self.stride))
+        if torch.jit.is_scripting() or max(self.kernel_size) == 1 or self.bias is not None:
+            return self._conv_forward(x, self.weight, self.bias)
+        else:  # which TorchScript does not look into
+            return line_conv(x, self.weight, max(self.stride))
 
 
 class ConvNorm(nn.Sequential):
@@ -68,7 +68,7 @@ class ConvNorm(nn.Sequential):
         super().__init__(layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        if not torch.jit.is_scripting() and isinstance(x, Deferred):
+        if isinstance(x, Deferred):
             return self.deferred(x)
         for layer in self:
             x = layer(x)

@@ -3,13 +3,13 @@ from typing import Optional, Sequence, Union
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from micronet_mm.ops import SHIFTS, Deferred, conv_with_moments, settle, shift_max
+from micronet_mm.ops import SHIFTS, Deferred, conv_with_moments, gathered_shift_max, partners, settle, shift_max
 
 from .groups import num_groups
+from .scriptable import ScriptableModule
 
 
 def make_divisible(value: float, divisor: int) -> int:
@@ -18,7 +18,7 @@ def make_divisible(value: float, divisor: int) -> int:
     return rounded if rounded >= 0.9 * value else rounded + divisor
 
 
-class SpatialAttention(BaseModule):
+class SpatialAttention(ScriptableModule):
     r"""Where to act: the attention of Dynamic ReLU's spatial variant (DY-ReLU-C), which the keypoint models use.
 
     .. math:: \pi_i = \min(\gamma \, \mathrm{softmax}_i(\mathrm{conv}(x) / \tau), 1), \quad \gamma = H W / 3
@@ -50,7 +50,7 @@ class SpatialAttention(BaseModule):
 
 
 @MODELS.register_module()
-class DynamicShiftMax(BaseModule):
+class DynamicShiftMax(ScriptableModule):
     r"""The largest of K fusions of J circular channel shifts, with coefficients computed from the input.
 
     .. math:: y_i = \max_{1 \le k \le K} \sum_{j=0}^{J-1} a^k_{i,j}(x) \, x_{\mathrm{roll}^j(i)}
@@ -117,6 +117,7 @@ class DynamicShiftMax(BaseModule):
             row.copy_(torch.tensor(values))
         self.attention = SpatialAttention(channels) if spatial else None
         self.register_buffer('start', start.t()[..., None].contiguous(), persistent=False)
+        self.register_buffer('partner', partners(channels, groups, J, shift)[0], persistent=False)
 
     def coefficients(self, mean: Tensor) -> Tensor:
         """The coefficients, (N, K, J, C), for an input of this ``mean`` over its positions, (N, C)."""
@@ -124,10 +125,14 @@ class DynamicShiftMax(BaseModule):
         return (F.hardsigmoid(z) - 0.5).mul(4).view(-1, self.K, self.J, self.channels) + self.start
 
     def forward(self, x: Tensor) -> Tensor:
-        if not torch.jit.is_scripting() and isinstance(x, Deferred):
+        if isinstance(x, Deferred):
             return self.deferred(x)
         # Under autocast the coefficients come out wider than x; y has the type of x.
-        y = shift_max(x, self.coefficients(x.mean((2, 3))).to(x.dtype), self.groups, self.shift)
+        coefficients = self.coefficients(x.mean((2, 3))).to(x.dtype)
+        if torch.jit.is_scripting():
+            y = gathered_shift_max(x, coefficients, self.partner)
+        else:
+            y = shift_max(x, coefficients, self.groups, self.shift)
         # A factor that is positive and common to all fusions passes through the maximum.
         return y if self.attention is None else y * self.attention(x).to(x.dtype)
 

@@ -1,13 +1,13 @@
 """Micro-factorized convolutions (section 3 of the paper)."""
 from typing import Optional, Sequence
 
-from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor
 
 from .channel_shuffle import ChannelShuffle
 from .conv_norm import ConvNorm
 from .groups import num_groups
+from .scriptable import ScriptableModule
 
 BN = dict(type='BN')
 LINE = dict(type='LineConv')
@@ -23,7 +23,7 @@ def group_pointwise(in_channels: int, out_channels: int, groups: int, norm_cfg: 
 
 
 @MODELS.register_module()
-class MicroFactorizedDepthwiseConv(BaseModule):
+class MicroFactorizedDepthwiseConv(ScriptableModule):
     """A k x k depthwise convolution factorized into k x 1 and 1 x k (section 3.2).
 
     Cost per position falls from k^2 to 2k multiply-adds a channel. Each half is followed by normalization; no
@@ -69,7 +69,7 @@ class MicroFactorizedDepthwiseConv(BaseModule):
 
 
 @MODELS.register_module()
-class MicroFactorizedPointwiseConv(BaseModule):
+class MicroFactorizedPointwiseConv(ScriptableModule):
     """A pointwise convolution as W = P Phi Q^T (section 3.1): compress by R, shuffle, expand, all in G groups.
 
     With G = sqrt(C / R) (Eq. 3) the C x C matrix consists of G x G blocks of rank 1: every output channel sees every

@@ -1,7 +1,6 @@
 """The Micro-Blocks of figure 4, the stem before them and the expansion after them."""
 from typing import Optional, Sequence
 
-from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
@@ -11,6 +10,7 @@ from micronet_mm.layers import (
     ConvNorm,
     DynamicShiftMax,
     MicroFactorizedDepthwiseConv,
+    ScriptableModule,
     group_pointwise,
     num_groups,
 )
@@ -55,7 +55,7 @@ def resolve_groups(given: Optional[Sequence[Optional[int]]], default: int) -> tu
 
 
 @MODELS.register_module()
-class MicroStem(BaseModule):
+class MicroStem(ScriptableModule):
     """The stem: a 3 x 1 and a 1 x 3 convolution, both of stride 2 along their axis (section 5.1).
 
     Args:
@@ -87,7 +87,7 @@ class MicroStem(BaseModule):
 
 
 @MODELS.register_module()
-class MicroBlockA(BaseModule):
+class MicroBlockA(ScriptableModule):
     """Micro-Block-A, the lite combination for the lower layers (figure 4a).
 
     A micro-factorized depthwise convolution widens the input and one group convolution compresses it again; there is
@@ -152,7 +152,7 @@ class MicroBlockA(BaseModule):
 
 
 @MODELS.register_module()
-class MicroBlockB(BaseModule):
+class MicroBlockB(ScriptableModule):
     """Micro-Block-B, the first block with a full micro-factorized pointwise convolution (figure 4b).
 
     One group convolution expands, a micro-factorized depthwise convolution filters, a second group convolution
@@ -234,7 +234,7 @@ class MicroBlockC(MicroBlockB):
 
 
 @MODELS.register_module()
-class MicroBlockE(BaseModule):
+class MicroBlockE(ScriptableModule):
     """The last layer of the released models: the expanding half of a micro-factorized pointwise convolution and A3.
 
     Args:

@@ -1,12 +1,13 @@
 """The paper's ImageNet classifier, without a framework around it."""
 import torch.nn.functional as F
-from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from micronet_mm.layers import ScriptableModule
+
 
 @MODELS.register_module()
-class MicroNetClassifier(BaseModule):
+class MicroNetClassifier(ScriptableModule):
     """ReLU6, global average pool, then Linear, BN, h_swish twice, with dropout in between.
 
     The logits pass BN and h_swish too: that is how the models were released.

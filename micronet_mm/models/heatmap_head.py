@@ -36,12 +36,14 @@ class UpsamplingHeatmapHead(HeatmapHead):
             nn.Upsample(scale_factor=2, mode='bilinear') if step == 2 else nn.Identity() for step in steps)
         self.blocks = nn.ModuleList(blocks)
 
+    __jit_unused_properties__ = ('default_init_cfg', 'is_init')
+
     @property
     def default_init_cfg(self) -> dict:
         """The blocks initialize themselves."""
         return dict(type='Normal', std=0.001, override=dict(name='final_layer'))
 
-    def forward(self, feats: tuple[Tensor, ...]) -> Tensor:
+    def forward(self, feats: tuple[Tensor]) -> Tensor:
         """Heatmaps (N, out_channels, H, W) at the stride of the last block; ``feats[-1]`` is what they come from."""
         x = feats[-1]
         for upsample, block in zip(self.upsample, self.blocks):

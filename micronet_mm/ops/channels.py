@@ -19,7 +19,12 @@ def channel_shuffle(x: Tensor, groups: int) -> Tensor:
         >>> channel_shuffle(torch.arange(6.).view(1, 6), groups=2).tolist()
         [[0.0, 3.0, 1.0, 4.0, 2.0, 5.0]]
     """
-    return x.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
+    if torch.jit.is_scripting():  # four dimensions: ONNX must know how many there are
+        n, c, h, w = x.shape
+        table = x.reshape(n, groups, c // groups, h, w)
+    else:
+        table = x.unflatten(1, (groups, -1))
+    return table.transpose(1, 2).flatten(1, 2)
 
 
 def channel_roll(x: Tensor, groups: int, steps: int = 1, shift: str = 'grouped') -> Tensor:

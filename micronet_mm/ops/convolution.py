@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .compiled import NAMES, call
-from .deferred import CLAMPS, Deferred, can_defer, differentiable_gradients, order_of, settle, value
+from .deferred import CLAMPS, Deferred, can_defer, differentiable_gradients, settle, value
 
 Pair = tuple[int, int]
 KERNELS = (3, 5, 7)  # of line convolutions that C++ has code for
@@ -43,8 +43,8 @@ def line_conv(x: Tensor, weight: Tensor, stride: int = 1) -> Tensor:
         >>> line_conv(torch.rand(1, 4, 8, 8), torch.rand(8, 1, 3, 1), stride=2).shape
         torch.Size([1, 8, 4, 8])
     """
-    if not torch.jit.is_scripting() and can_defer(x) and is_line(x, weight):
-        return CompiledConv.apply(x, None, None, weight, 'none', (), stride, x.shape[1], False)
+    if can_defer(x) and is_line(x, weight):
+        return CompiledConv.apply(x, None, None, weight, 'none', None, stride, x.shape[1], False)
     return reference_line_conv(x, weight, stride)
 
 
@@ -73,7 +73,7 @@ def conv_with_moments(x: Deferred, weight: Tensor, stride: Pair = (1, 1), paddin
         (N, C', H', W'), and its moments.
     """
     if is_compiled(x.raw, weight, stride, padding, groups):
-        y, mean, variance = CompiledConv.apply(*x[:3], weight, x.clamp, x.shuffles, max(stride), groups, True)
+        y, mean, variance = CompiledConv.apply(*x[:3], weight, x.clamp, x.order, max(stride), groups, True)
         return y, Moments(mean, variance)
     y = F.conv2d(settle(x), weight, None, stride, padding, groups=groups)
     return y, moments_of(y)
@@ -105,9 +105,9 @@ def is_same_type(x: Tensor, weight: Tensor) -> bool:
 
 
 def reference_conv(raw: Tensor, scale: Optional[Tensor], shift: Optional[Tensor], weight: Tensor, clamp: str,
-                   shuffles: tuple[int, ...], stride: int, groups: int, with_moments: bool) -> tuple:
+                   order: Optional[Tensor], stride: int, groups: int, with_moments: bool) -> tuple:
     """:class:`CompiledConv` by PyTorch's operations."""
-    x = value(raw, scale, shift, clamp, shuffles)
+    x = value(raw, scale, shift, clamp, order)
     y = F.conv2d(x, weight, groups=groups) if weight[0, 0].numel() == 1 else reference_line_conv(x, weight, stride)
     return (y, *moments_of(y)) if with_moments else y
 
@@ -121,8 +121,8 @@ class CompiledConv(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, raw: Tensor, scale: Optional[Tensor], shift: Optional[Tensor], weight: Tensor, clamp: str,
-                shuffles: tuple[int, ...], stride: int, groups: int, with_moments: bool) -> tuple:
-        ctx.settings = clamp, shuffles, stride, groups, with_moments
+                order: Optional[Tensor], stride: int, groups: int, with_moments: bool) -> tuple:
+        ctx.settings = clamp, order, stride, groups, with_moments
         ctx.set_materialize_grads(False)
         inputs, weights = raw.contiguous(), weight.contiguous()
         name, sizes, shape, parts, step = plan(inputs, weights, stride, groups)
@@ -130,7 +130,7 @@ class CompiledConv(torch.autograd.Function):
         y = inputs.new_empty(shape)
         means, squares = (inputs.new_empty(n, parts, c) for _ in range(2))
         call(f'{name}_forward_{NAMES[raw.dtype]}',
-             (inputs, scale, shift, order_of(raw.shape[1], shuffles), weights, y, means, squares), CLAMPS[clamp],
+             (inputs, scale, shift, order, weights, y, means, squares), CLAMPS[clamp],
              *sizes)
         if not with_moments:
             ctx.save_for_backward(raw, scale, shift, weight)
@@ -144,7 +144,7 @@ class CompiledConv(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient: Optional[Tensor], *of_moments: Optional[Tensor]) -> tuple:
         raw, scale, shift, weight, *output = ctx.saved_tensors
-        clamp, shuffles, stride, groups, _ = ctx.settings
+        clamp, order, stride, groups, _ = ctx.settings
         if torch.is_grad_enabled():  # a gradient of this gradient is wanted
             found = differentiable_gradients(reference_conv, (raw, scale, shift, weight), (gradient, *of_moments),
                                              *ctx.settings)
@@ -158,7 +158,7 @@ class CompiledConv(torch.autograd.Function):
         g_weight = inputs.new_empty(n * parts, *weight.shape)
         g_scale, g_shift = inputs.new_empty(n * parts, c), inputs.new_empty(n * parts, c)
         call(f'{name}_backward_{NAMES[raw.dtype]}',
-             (inputs, scale, shift, order_of(c, shuffles), weights, gradient, y, constant, slope, gx, g_weight, g_scale,
+             (inputs, scale, shift, order, weights, gradient, y, constant, slope, gx, g_weight, g_scale,
               g_shift), CLAMPS[clamp], *sizes)
         g_scale, g_shift = (None, None) if scale is None else (g_scale.sum(0), g_shift.sum(0))
         return gx, g_scale, g_shift, g_weight.sum(0), *(None for _ in ctx.settings)

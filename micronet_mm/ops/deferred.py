@@ -29,36 +29,39 @@ class Deferred(NamedTuple):
         scale: (C), or None for no normalization.
         shift: (C), with ``scale``.
         clamp: the activation: 'none', 'relu' or 'relu6'.
-        shuffles: groups of the channel shuffles, one after the other.
+        order: (C), the raw channel that stands at each place, or None where nothing was shuffled.
         mean: (N, C), the mean of ``raw`` over its positions, if it is known.
     """
     raw: Tensor
     scale: Optional[Tensor] = None
     shift: Optional[Tensor] = None
     clamp: str = 'none'
-    shuffles: tuple[int, ...] = ()
+    order: Optional[Tensor] = None
     mean: Optional[Tensor] = None
 
     def activated(self, clamp: str) -> 'Deferred':
         """With ``clamp`` as its activation; what is pending behind the place of an activation is settled first."""
-        pending = self if (self.clamp, self.shuffles) == ('none', ()) else Deferred(settle(self))
-        return pending._replace(clamp=clamp)
+        return (self if self.is_affine else Deferred(settle(self)))._replace(clamp=clamp)
 
     def shuffled(self, groups: tuple[int, ...]) -> 'Deferred':
-        """With channel shuffles behind what is pending."""
-        return self._replace(shuffles=self.shuffles + groups)
+        """With channel shuffles, one after the other, behind what is pending."""
+        if not groups:
+            return self
+        order = order_of(self.raw.shape[1], groups)
+        return self._replace(order=order if self.order is None else self.order[order])
 
     @property
     def is_affine(self) -> bool:
         """Whether it is ``raw * scale + shift`` and nothing else."""
-        return self.clamp == 'none' and not self.shuffles
+        return self.clamp == 'none' and self.order is None
 
 
 def defer(x: Tensor) -> Tensor:
     """``x`` as a :class:`Deferred` with nothing pending, where the C++ operators can work on it; elsewhere ``x``."""
-    if not torch.jit.is_scripting() and can_defer(x):
-        return Deferred(x.contiguous())
-    return x
+    if torch.jit.is_scripting():
+        return x
+    else:  # which TorchScript does not look into
+        return Deferred(x.contiguous()) if can_defer(x) else x
 
 
 def can_defer(x: Tensor) -> bool:
@@ -68,30 +71,26 @@ def can_defer(x: Tensor) -> bool:
 
 def settle(x: Tensor, shortcut: Optional[Tensor] = None) -> Tensor:
     """What ``x`` stands for, a tensor, plus ``shortcut``."""
-    if not torch.jit.is_scripting() and isinstance(x, Deferred):
+    if isinstance(x, Deferred):
         if shortcut is None and x.scale is None and x.is_affine:
             return x.raw
-        return Settle.apply(x.raw, x.scale, x.shift, shortcut, x.clamp, x.shuffles)
+        return Settle.apply(x.raw, x.scale, x.shift, shortcut, x.clamp, x.order)
     return x if shortcut is None else x + shortcut
 
 
 def value(raw: Tensor, scale: Optional[Tensor], shift: Optional[Tensor], clamp: str,
-          shuffles: tuple[int, ...]) -> Tensor:
+          order: Optional[Tensor]) -> Tensor:
     """What a :class:`Deferred` of these stands for, by PyTorch's operations."""
     x = raw if scale is None else raw * scale[:, None, None] + shift[:, None, None]
     if clamp != 'none':
         x = torch.relu(x) if clamp == 'relu' else torch.nn.functional.relu6(x)
-    for groups in shuffles:
-        x = channel_shuffle(x, groups)
-    return x
+    return x if order is None else x[:, order]
 
 
 @cache
-def order_of(channels: int, shuffles: tuple[int, ...]) -> Optional[Tensor]:
-    """For every channel behind the shuffles its number before them, (C); None where nothing moves."""
-    if not shuffles:
-        return None
-    order = torch.arange(channels).view(1, -1)
+def order_of(channels: int, shuffles: tuple[int, ...]) -> Tensor:
+    """For every channel behind shuffles of so many groups its number before them, (C)."""
+    order = torch.arange(channels, device='cpu').view(1, -1)  # whatever the default device
     for groups in shuffles:
         order = channel_shuffle(order, groups)
     return order[0].contiguous()
@@ -111,8 +110,8 @@ def differentiable_gradients(function: Callable, inputs: tuple, gradients: tuple
 
 
 def settled(raw: Tensor, scale: Optional[Tensor], shift: Optional[Tensor], shortcut: Optional[Tensor], clamp: str,
-            shuffles: tuple[int, ...]) -> Tensor:
-    x = value(raw, scale, shift, clamp, shuffles)
+            order: Optional[Tensor]) -> Tensor:
+    x = value(raw, scale, shift, clamp, order)
     return x if shortcut is None else x + shortcut
 
 
@@ -121,13 +120,13 @@ class Settle(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, raw: Tensor, scale: Optional[Tensor], shift: Optional[Tensor], shortcut: Optional[Tensor],
-                clamp: str, shuffles: tuple[int, ...]) -> Tensor:
+                clamp: str, order: Optional[Tensor]) -> Tensor:
         ctx.save_for_backward(raw, scale, shift, shortcut if shortcut is not None and shortcut.requires_grad else None)
-        ctx.settings = clamp, shuffles
+        ctx.settings = clamp, order
         n, c, h, w = raw.shape
         y = torch.empty_like(raw)
         shortcut = None if shortcut is None else shortcut.contiguous()
-        call(f'settle_forward_{NAMES[raw.dtype]}', (raw, scale, shift, order_of(c, shuffles), shortcut, y),
+        call(f'settle_forward_{NAMES[raw.dtype]}', (raw, scale, shift, order, shortcut, y),
              CLAMPS[clamp], n, c, h * w)
         return y
 
@@ -137,12 +136,12 @@ class Settle(torch.autograd.Function):
         if torch.is_grad_enabled():  # a gradient of this gradient is wanted
             found = differentiable_gradients(settled, (raw, scale, shift, shortcut), (gradient, ), *ctx.settings)
             return *found, None, None
-        clamp, shuffles = ctx.settings
+        clamp, order = ctx.settings
         gradient = gradient.contiguous()
         n, c, h, w = raw.shape
         gx = torch.empty_like(raw)
         g_scale, g_shift = raw.new_empty(n, c), raw.new_empty(n, c)
         call(f'settle_backward_{NAMES[raw.dtype]}',
-             (raw, scale, shift, order_of(c, shuffles), gradient, gx, g_scale, g_shift), CLAMPS[clamp], n, c, h * w)
+             (raw, scale, shift, order, gradient, gx, g_scale, g_shift), CLAMPS[clamp], n, c, h * w)
         g_scale, g_shift = (None, None) if scale is None else (g_scale.sum(0), g_shift.sum(0))
         return gx, g_scale, g_shift, None if shortcut is None else gradient, None, None

@@ -39,8 +39,6 @@ def shift_max(x: Tensor, coefficients: Tensor, groups: int, shift: str = 'groupe
 
     For backward C++ and Triton save ``x`` and ``coefficients``; the reference, what its operations save.
     """
-    if torch.jit.is_scripting():
-        return reference_shift_max(x, coefficients, groups, shift)
     bias = None
     if isinstance(x, Deferred):
         x, coefficients, bias = of_raw(x, coefficients, groups, shift)
@@ -82,6 +80,14 @@ def reference_shift_max(x: Tensor, coefficients: Tensor, groups: int, shift: str
     return torch.maximum(fusions[0], fusions[1]) if len(fusions) == 2 else torch.stack(fusions).amax(0)
 
 
+def gathered_shift_max(x: Tensor, coefficients: Tensor, partner: Tensor) -> Tensor:
+    """:func:`shift_max` without a loop, for TorchScript: what it compiles can then be exported to ONNX.
+
+    It takes K * J times the memory of ``x``. ``partner`` is (J, C), of :func:`partners`.
+    """
+    return (coefficients[..., None, None] * x[:, partner][:, None]).sum(2).amax(1)
+
+
 def has_code(x: Tensor, coefficients: Tensor) -> bool:
     """Whether there is C++ or Triton code for these."""
     types = TYPES if x.is_cpu else (*TYPES, torch.float16)
@@ -107,7 +113,7 @@ def triton_shift_max() -> Optional[type[torch.autograd.Function]]:
 @cache
 def partners(channels: int, groups: int, shifts: int, shift: str) -> tuple[Tensor, Tensor]:
     """For every shift j the partner of each channel, and the channel that each is the partner of; both (J, C)."""
-    numbers = torch.arange(channels).view(1, -1)
+    numbers = torch.arange(channels, device='cpu').view(1, -1)  # whatever the default device
     partner = torch.cat([channel_roll(numbers, groups, steps, shift) for steps in range(shifts)]).contiguous()
     return partner, partner.argsort(1).contiguous()
 

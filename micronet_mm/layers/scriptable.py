@@ -1,0 +1,7 @@
+"""The base of layers that TorchScript compiles."""
+from mmengine.model import BaseModule
+
+
+class ScriptableModule(BaseModule):
+    """MMEngine's BaseModule without the property that ``torch.jit.script`` cannot compile."""
+    __jit_unused_properties__ = ('is_init', )
