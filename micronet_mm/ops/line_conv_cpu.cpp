@@ -56,8 +56,8 @@ void correlate_sums(const T *a, const T *from, int64_t step, int64_t count, T *t
     typename Vector<T>::type sums[k] = {};
     int64_t i = 0;
     for (; i + LANES<T> <= count; i += LANES<T>) {
-        const typename Vector<T>::type value = load(a + i);
-        for (int t = 0; t < k; ++t) sums[t] += value * load(from + i + t * step);
+        const typename Vector<T>::type value = vector_at(a + i);
+        for (int t = 0; t < k; ++t) sums[t] += value * vector_at(from + i + t * step);
     }
     for (int t = 0; t < k; ++t) to[t] += sum_of<T>(sums[t]);
     for (; i < count; ++i)

@@ -24,7 +24,7 @@ inline void product_block(const T *a, int64_t depth, const T *x, T *out) {
     for (int64_t i = 0; i < depth; ++i) {
         typename Vector<T>::type columns[W];
 #pragma GCC unroll 4
-        for (int v = 0; v < W; ++v) columns[v] = load(x + i * TILE<T> + v * LANES<T>);
+        for (int v = 0; v < W; ++v) columns[v] = vector_at(x + i * TILE<T> + v * LANES<T>);
 #pragma GCC unroll 4
         for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
@@ -58,10 +58,10 @@ inline void outer_block(const T *e, const T *x, int64_t vectors, int64_t depth, 
     for (int64_t v = 0; v < vectors; ++v) {
         typename Vector<T>::type columns[Q];
 #pragma GCC unroll 4
-        for (int q = 0; q < Q; ++q) columns[q] = load(x + q * TILE<T> + v * LANES<T>);
+        for (int q = 0; q < Q; ++q) columns[q] = vector_at(x + q * TILE<T> + v * LANES<T>);
 #pragma GCC unroll 4
         for (int r = 0; r < R; ++r) {
-            const typename Vector<T>::type row = load(e + r * TILE<T> + v * LANES<T>);
+            const typename Vector<T>::type row = vector_at(e + r * TILE<T> + v * LANES<T>);
 #pragma GCC unroll 4
             for (int q = 0; q < Q; ++q) block[r][q] += row * columns[q];
         }

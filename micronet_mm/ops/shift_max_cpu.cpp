@@ -4,59 +4,43 @@
 // Compiled on the user's machine by compiled.py and called through ctypes, so it includes nothing of PyTorch. No task
 // writes what another one does, and sums over tasks are made in a fixed order behind them, so results do not depend on
 // the number of threads.
-#include <cstdint>
-#include <cstring>
+//
+// V below is a vector of values, or one value for the rest of a row that fills no vector.
 #include <vector>
+
+#include "vectors.h"
 
 namespace {
 
-struct bfloat16 {
-    uint16_t bits;
-};
-
-inline float load(float value) { return value; }
-inline double load(double value) { return value; }
-inline float load(bfloat16 value) {
-    uint32_t wide = uint32_t(value.bits) << 16;
-    float result;
-    std::memcpy(&result, &wide, 4);
-    return result;
-}
-inline void store(float *to, float value) { *to = value; }
-inline void store(double *to, double value) { *to = value; }
-inline void store(bfloat16 *to, float value) {
-    uint32_t bits;
-    std::memcpy(&bits, &value, 4);
-    uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-    to->bits = value != value ? uint16_t(0x7fc0) : uint16_t(rounded);  // to nearest even; NaN stays NaN
+template <typename M, typename V>
+inline V select(M where, V yes, V no) {
+    return where ? yes : no;
 }
 
-constexpr int LANES = 16;
-
-// The fusions at one position, their maximum (NaN if any is NaN), and how many are equal to it.
-template <int J, int K, typename A>
-inline A fuse(const A (&values)[J], const A (&w)[K][J], const A (&b)[K], A (&fusions)[K]) {
-    A largest = 0;
+// The fusions, their maximum (NaN if any is NaN). Coefficients W are vectors, or one value for all.
+template <int J, int K, typename V, typename W>
+inline V fuse(const V (&values)[J], const W (&w)[K][J], const W (&b)[K], V (&fusions)[K]) {
+    V largest{};
     for (int k = 0; k < K; ++k) {
-        A sum = b[k];
-        for (int j = 0; j < J; ++j) sum += w[k][j] * values[j];
+        V sum = b[k] + w[k][0] * values[0];
+        for (int j = 1; j < J; ++j) sum += w[k][j] * values[j];
         fusions[k] = sum;
-        largest = k == 0 || sum > largest || sum != sum ? sum : largest;
+        largest = k == 0 ? sum : select((sum > largest) | (sum != sum), sum, largest);
     }
     return largest;
 }
 
 // How much of the gradient goes to each fusion: all of it to the largest, equal parts where several are.
-template <int K, typename A>
-inline void share(const A (&fusions)[K], A largest, A gradient, A (&parts)[K]) {
+template <int J, int K, typename V, typename W>
+inline void share(const V (&values)[J], const W (&w)[K][J], const W (&b)[K], V gradient, V (&parts)[K]) {
     if (K == 1) {
         parts[0] = gradient;
         return;
     }
-    A equal = 0;
-    for (int k = 0; k < K; ++k) equal += fusions[k] == largest ? A(1) : A(0);
-    A part = gradient / equal;
-    for (int k = 0; k < K; ++k) parts[k] = fusions[k] == largest ? part : A(0);
+    V fusions[K], equal{};
+    const V largest = fuse<J, K>(values, w, b, fusions), one = V{} + 1, zero{};
+    for (int k = 0; k < K; ++k) equal += select(fusions[k] == largest, one, zero);
+    for (int k = 0; k < K; ++k) parts[k] = select(fusions[k] == largest, gradient / equal, zero);
 }
 
 // The coefficients of all samples or of one: a is (K, J, C) of each, b (K, C) or null for zeros. Output channel c fuses
@@ -74,12 +58,12 @@ struct Plan {
 
 // ---- Channels first: rows of S contiguous values; a row of a sample is a task.
 
+// What an output channel of a sample is made of.
 template <int J, int K, typename T, typename A>
 struct Rows {
     const T *x[J];
     A w[K][J], b[K];
 
-    // What output channel c of a sample is made of.
     Rows(const T *sample, const Plan<A> &p, int64_t c) {
         for (int j = 0; j < J; ++j) x[j] = sample + p.partner[j * p.C + c] * p.S;
         for (int k = 0; k < K; ++k) {
@@ -88,10 +72,9 @@ struct Rows {
         }
     }
 
-    A at(int64_t s, A (&fusions)[K]) const {
-        A values[J];
-        for (int j = 0; j < J; ++j) values[j] = load(x[j][s]);
-        return fuse<J, K, A>(values, w, b, fusions);
+    template <typename V>
+    void read(int64_t s, V (&values)[J]) const {
+        for (int j = 0; j < J; ++j) values[j] = load<V>(x[j] + s);
     }
 };
 
@@ -103,11 +86,12 @@ void forward_first(const T *x, T *y, const Plan<A> &plan, int threads) {
         for (int64_t c = 0; c < C; ++c) {
             const Rows<J, K, T, A> rows(x + n * C * S, plan.sample(n, J, K), c);
             T *out = y + (n * C + c) * S;
-#pragma omp simd
-            for (int64_t s = 0; s < S; ++s) {
-                A fusions[K];
-                store(out + s, rows.at(s, fusions));
-            }
+            in_vectors<A>(S, [&](auto zero, int64_t s) {
+                typedef decltype(zero) V;
+                V values[J], fusions[K];
+                rows.read(s, values);
+                store(out + s, fuse<J, K>(values, rows.w, rows.b, fusions));
+            });
         }
 }
 
@@ -119,59 +103,37 @@ void backward_first(const T *x, const T *gy, T *gx, A *ga, A *gb, const Plan<A> 
         for (int64_t c = 0; c < C; ++c) {
             const T *sample = x + n * C * S, *gradient = gy + n * C * S;
             const Plan<A> p = plan.sample(n, J, K);
-            {  // Output c: the gradient of its coefficients, summed in lanes that fit vector registers.
-                const Rows<J, K, T, A> rows(sample, p, c);
-                const T *g = gradient + c * S;
-                A lanes[K][J + 1][LANES] = {};
-                int64_t s = 0;
-                for (; s + LANES <= S; s += LANES)
-#pragma omp simd
-                    for (int l = 0; l < LANES; ++l) {
-                        A fusions[K], parts[K];
-                        share<K, A>(fusions, rows.at(s + l, fusions), load(g[s + l]), parts);
-                        for (int k = 0; k < K; ++k) {
-                            for (int j = 0; j < J; ++j) lanes[k][j][l] += parts[k] * load(rows.x[j][s + l]);
-                            lanes[k][J][l] += parts[k];
-                        }
-                    }
-                for (; s < S; ++s) {
-                    A fusions[K], parts[K];
-                    share<K, A>(fusions, rows.at(s, fusions), load(g[s]), parts);
-                    for (int k = 0; k < K; ++k) {
-                        for (int j = 0; j < J; ++j) lanes[k][j][0] += parts[k] * load(rows.x[j][s]);
-                        lanes[k][J][0] += parts[k];
-                    }
-                }
-                for (int k = 0; k < K; ++k)
-                    for (int j = 0; j <= J; ++j) {
-                        A sum = 0;
-                        for (int l = 0; l < LANES; ++l) sum += lanes[k][j][l];
-                        if (j < J)
-                            ga[((n * K + k) * J + j) * C + c] = sum;
-                        else
-                            gb[(n * K + k) * C + c] = sum;
-                    }
-            }
-            // Input c: it is the j-th partner of exactly one output, for every j.
+            // Input c is partner 0 of output c, partner 1 of output i1 and partner 2 of output i2.
+            const int64_t i1 = p.inverse[(J > 1 ? 1 : 0) * C + c], i2 = p.inverse[(J > 2 ? 2 : 0) * C + c];
+            const Rows<J, K, T, A> r0(sample, p, c), r1(sample, p, i1), r2(sample, p, i2);
+            const T *g0 = gradient + c * S, *g1 = gradient + i1 * S, *g2 = gradient + i2 * S;
             T *to = gx + (n * C + c) * S;
-            const int64_t i0 = p.inverse[c], i1 = p.inverse[(J > 1 ? 1 : 0) * C + c];
-            const int64_t i2 = p.inverse[(J > 2 ? 2 : 0) * C + c];
-            const Rows<J, K, T, A> r0(sample, p, i0), r1(sample, p, i1), r2(sample, p, i2);
-            const T *g0 = gradient + i0 * S, *g1 = gradient + i1 * S, *g2 = gradient + i2 * S;
-#pragma omp simd
-            for (int64_t s = 0; s < S; ++s) {
-                A fusions[K], parts[K], sum = 0;
-                share<K, A>(fusions, r0.at(s, fusions), load(g0[s]), parts);
-                for (int k = 0; k < K; ++k) sum += parts[k] * r0.w[k][0];
+            Sums<A> sums[K][J + 1];
+            in_vectors<A>(S, [&](auto zero, int64_t s) {
+                typedef decltype(zero) V;
+                V values[J], parts[K], sum = zero;
+                r0.read(s, values);
+                share<J, K>(values, r0.w, r0.b, load<V>(g0 + s), parts);
+                for (int k = 0; k < K; ++k) {
+                    sum += parts[k] * r0.w[k][0];
+                    for (int j = 0; j < J; ++j) sums[k][j].add(parts[k] * values[j]);
+                    sums[k][J].add(parts[k]);
+                }
                 if (J > 1) {
-                    share<K, A>(fusions, r1.at(s, fusions), load(g1[s]), parts);
+                    r1.read(s, values);
+                    share<J, K>(values, r1.w, r1.b, load<V>(g1 + s), parts);
                     for (int k = 0; k < K; ++k) sum += parts[k] * r1.w[k][J > 1 ? 1 : 0];
                 }
                 if (J > 2) {
-                    share<K, A>(fusions, r2.at(s, fusions), load(g2[s]), parts);
+                    r2.read(s, values);
+                    share<J, K>(values, r2.w, r2.b, load<V>(g2 + s), parts);
                     for (int k = 0; k < K; ++k) sum += parts[k] * r2.w[k][J > 2 ? 2 : 0];
                 }
                 store(to + s, sum);
+            });
+            for (int k = 0; k < K; ++k) {
+                for (int j = 0; j < J; ++j) ga[((n * K + k) * J + j) * C + c] = sums[k][j].total();
+                gb[(n * K + k) * C + c] = sums[k][J].total();
             }
         }
 }
@@ -181,39 +143,44 @@ void backward_first(const T *x, const T *gy, T *gx, A *ga, A *gb, const Plan<A> 
 // The channels of a position for every shift, each row in the order of the outputs.
 template <int J, typename T, typename A>
 void shifted(const T *row, const int64_t *partner, int64_t C, A *to) {
-    for (int64_t c = 0; c < C; ++c) to[c] = load(row[c]);
+    for (int64_t c = 0; c < C; ++c) to[c] = load<A>(row + c);
     for (int64_t i = C; i < J * C; ++i) to[i] = to[partner[i]];
 }
 
-template <int J, int K, typename A>
-inline A fuse_at(const A *values, const Plan<A> &p, int64_t c, A (&fusions)[K]) {
-    A own[J], w[K][J], b[K];
-    for (int j = 0; j < J; ++j) own[j] = values[j * p.C + c];
-    for (int k = 0; k < K; ++k) {
-        b[k] = p.b ? p.b[k * p.C + c] : A(0);
-        for (int j = 0; j < J; ++j) w[k][j] = p.a[(k * J + j) * p.C + c];
+// What output channels from c on are made of at a position.
+template <int J, int K, typename V>
+struct Columns {
+    V values[J], w[K][J], b[K];
+
+    template <typename A>
+    Columns(const A *shifted, const Plan<A> &p, int64_t c) {
+        for (int j = 0; j < J; ++j) values[j] = load<V>(shifted + j * p.C + c);
+        for (int k = 0; k < K; ++k) {
+            b[k] = p.b ? load<V>(p.b + k * p.C + c) : V{};
+            for (int j = 0; j < J; ++j) w[k][j] = load<V>(p.a + (k * J + j) * p.C + c);
+        }
     }
-    return fuse<J, K, A>(own, w, b, fusions);
-}
+};
 
 template <int J, int K, typename T, typename A>
 void forward_last(const T *x, T *y, const Plan<A> &plan, int64_t segment, int threads) {
     const int64_t C = plan.C, S = plan.S, segments = (S + segment - 1) / segment;
 #pragma omp parallel num_threads(threads)
     {
-        std::vector<A> values(J * C), out(C);
+        std::vector<A> values(J * C);
 #pragma omp for collapse(2) schedule(static)
         for (int64_t n = 0; n < plan.N; ++n)
             for (int64_t part = 0; part < segments; ++part) {
                 const Plan<A> p = plan.sample(n, J, K);
                 for (int64_t s = part * segment; s < S && s < (part + 1) * segment; ++s) {
-                    shifted<J, T, A>(x + (n * S + s) * C, p.partner, C, values.data());
-#pragma omp simd
-                    for (int64_t c = 0; c < C; ++c) {
-                        A fusions[K];
-                        out[c] = fuse_at<J, K, A>(values.data(), p, c, fusions);
-                    }
-                    for (int64_t c = 0; c < C; ++c) store(y + (n * S + s) * C + c, out[c]);
+                    const int64_t row = (n * S + s) * C;
+                    shifted<J>(x + row, p.partner, C, values.data());
+                    in_vectors<A>(C, [&](auto zero, int64_t c) {
+                        typedef decltype(zero) V;
+                        const Columns<J, K, V> columns(values.data(), p, c);
+                        V fusions[K];
+                        store(y + row + c, fuse<J, K>(columns.values, columns.w, columns.b, fusions));
+                    });
                 }
             }
     }
@@ -225,7 +192,7 @@ void backward_last(const T *x, const T *gy, T *gx, A *ga, A *gb, const Plan<A> &
     const int64_t C = plan.C, S = plan.S, segments = (S + segment - 1) / segment;
 #pragma omp parallel num_threads(threads)
     {
-        std::vector<A> values(J * C), gradient(C), back(J * C);
+        std::vector<A> values(J * C), back(J * C);
 #pragma omp for collapse(2) schedule(static)
         for (int64_t n = 0; n < plan.N; ++n)
             for (int64_t part = 0; part < segments; ++part) {
@@ -235,22 +202,23 @@ void backward_last(const T *x, const T *gy, T *gx, A *ga, A *gb, const Plan<A> &
                 for (int64_t i = 0; i < K * C; ++i) own_b[i] = 0;
                 for (int64_t s = part * segment; s < S && s < (part + 1) * segment; ++s) {
                     const int64_t row = (n * S + s) * C;
-                    shifted<J, T, A>(x + row, p.partner, C, values.data());
-                    for (int64_t c = 0; c < C; ++c) gradient[c] = load(gy[row + c]);
-#pragma omp simd
-                    for (int64_t c = 0; c < C; ++c) {
-                        A fusions[K], parts[K];
-                        share<K, A>(fusions, fuse_at<J, K, A>(values.data(), p, c, fusions), gradient[c], parts);
-                        for (int k = 0; k < K; ++k) own_b[k * C + c] += parts[k];
+                    shifted<J>(x + row, p.partner, C, values.data());
+                    in_vectors<A>(C, [&](auto zero, int64_t c) {
+                        typedef decltype(zero) V;
+                        const Columns<J, K, V> columns(values.data(), p, c);
+                        V parts[K];
+                        share<J, K>(columns.values, columns.w, columns.b, load<V>(gy + row + c), parts);
+                        for (int k = 0; k < K; ++k) store(own_b + k * C + c, load<V>(own_b + k * C + c) + parts[k]);
                         for (int j = 0; j < J; ++j) {
-                            A sum = 0;
+                            V sum = zero;
                             for (int k = 0; k < K; ++k) {
-                                own_a[(k * J + j) * C + c] += parts[k] * values[j * C + c];
-                                sum += parts[k] * p.a[(k * J + j) * C + c];
+                                A *own = own_a + (k * J + j) * C + c;
+                                store(own, load<V>(own) + parts[k] * columns.values[j]);
+                                sum += parts[k] * columns.w[k][j];
                             }
-                            back[j * C + c] = sum;
+                            store(back.data() + j * C + c, sum);
                         }
-                    }
+                    });
                     for (int64_t c = 0; c < C; ++c) {
                         A sum = 0;
                         for (int j = 0; j < J; ++j) sum += back[j * C + p.inverse[j * C + c]];
