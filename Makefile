@@ -30,7 +30,7 @@ lint: $(READY)
 	$(PY) -m ruff check .
 
 test: lint
-	$(PY) -m pytest -m 'not slow'
+	$(PY) -m pytest -n 2 --dist loadfile -m 'not slow'
 
 proofs: $(READY)
 	$(PY) -m pytest -m slow

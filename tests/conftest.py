@@ -1,10 +1,13 @@
 import pytest
 import torch
+from hypothesis import settings
 from released import ARCHS, released_state_dict
 
 from micronet_mm.checkpoint import convert_checkpoint
 
 torch.set_num_threads(1)
+settings.register_profile('busy', deadline=None)  # another process may have the core
+settings.load_profile('busy')
 
 
 @pytest.fixture(scope='session')

@@ -111,7 +111,7 @@ def conv_arguments(conv, generator):
     return random(2, channels, height, width), random(channels * filters, 1, *shape), stride, channels
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(CONVS, st.sampled_from(['none', 'relu', 'relu6']), st.sampled_from([(), (2, ), (2, 4)]), st.booleans())
 def test_convolutions_of_deferred_inputs(conv, clamp, shuffles, normalized):
     """Values, moments and all gradients against PyTorch's operations."""
@@ -145,7 +145,7 @@ def test_long_planes_are_cut_into_segments():
         torch.testing.assert_close(mine, other)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.sampled_from(['none', 'relu', 'relu6']), st.sampled_from([(), (3, ), (2, 3)]), st.booleans(), st.booleans(),
        st.integers(1, 6))
 def test_settling(clamp, shuffles, normalized, with_shortcut, size):

@@ -65,7 +65,7 @@ def test_a_machine_with_a_compiler_has_the_compiled_operators():
 
 
 @pytest.mark.parametrize('implementation', IMPLEMENTATIONS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(table=tables, J=st.integers(1, 3), K=st.integers(1, 3), shift=st.sampled_from(SHIFTS),
        samples=st.integers(0, 2), size=st.integers(1, 5))
 def test_shift_max_is_equation_4(implementation, table, J, K, shift, samples, size):
@@ -94,7 +94,7 @@ def gradients(function, x, a, groups, weight):
     return (y, *torch.autograd.grad(y, (x, a), weight))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(table=tables, J=st.integers(1, 3), K=st.integers(1, 3), height=st.integers(1, 9), width=st.integers(1, 9),
        layout=st.sampled_from([torch.contiguous_format, torch.channels_last]), sliced=st.booleans())
 def test_implementations_agree(table, J, K, height, width, layout, sliced):
@@ -175,7 +175,7 @@ LINES = st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 3), st.in
                   st.sampled_from([3, 5, 7]), st.integers(1, 3), st.booleans())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(LINES, st.sampled_from([torch.contiguous_format, torch.channels_last]))
 def test_line_conv_is_the_depthwise_convolution(line, layout):
     samples, channels, filters, height, width, kernel, stride, vertical = line

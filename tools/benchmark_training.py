@@ -114,8 +114,10 @@ def main() -> None:
     parser.add_argument('--json', type=Path, metavar='FILE', help='also write the figures there')
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    print(f'{platform.processor() or platform.machine()}, {args.threads} threads, PyTorch {torch.__version__}')
-    found: dict[str, Any] = {}
+    machine = (f'{platform.machine()} with {torch.backends.cpu.get_cpu_capability()}, {args.threads} threads, '
+               f'PyTorch {torch.__version__}')
+    print(machine, flush=True)
+    found: dict[str, Any] = dict(machine=machine)
     for task, batch, size in (('classification', 16, (224, 224)), ('retinanet', 1, (800, 1333))):
         for arch in args.arch:
             result = measure(contenders(arch, task, batch, size), args.rounds)

@@ -2,16 +2,15 @@
 _base_ = '../keypoint_micronet_m0.py'
 
 figures = 'data/figures/'
-# Crops of this size are small against the distances that count, so keypoints are read from between the pixels (DARK).
-codec = dict(
-    type='MSRAHeatmap', input_size=(64, 96), heatmap_size=(16, 24), sigma=1.5, unbiased=True, blur_kernel_size=5)
+# Crops are small against the distances that count, so keypoints are read from between the pixels (DARK).
+codec = dict(type='MSRAHeatmap', input_size=(128, 176), heatmap_size=(32, 44), sigma=2, unbiased=True)
 model = dict(head=dict(decoder=codec))
 
 train_pipeline = [
     dict(type='LoadImageOrSkip'),
     dict(type='GetBBoxCenterScale'),
     dict(type='RandomFlip', direction='horizontal'),
-    dict(type='RandomBBoxTransform', shift_prob=0, scale_factor=(0.8, 1.2), rotate_factor=30),
+    dict(type='RandomBBoxTransform', shift_prob=0, scale_factor=(0.8, 1.2), rotate_factor=20),
     dict(type='TopdownAffine', input_size=codec['input_size']),
     dict(type='GenerateTarget', encoder=codec),
     dict(type='PackPoseInputs'),
@@ -43,8 +42,8 @@ test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=figures + 'annotations/person_keypoints_val.json')
 test_evaluator = val_evaluator
 
-epochs = 16
-train_cfg = dict(max_epochs=epochs, val_interval=8)
+epochs = 12
+train_cfg = dict(max_epochs=epochs, val_interval=6)
 optim_wrapper = dict(optimizer=dict(lr=4e-3))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=60),
