@@ -1,8 +1,9 @@
 #!/usr/bin/env python
 """Time and memory of a training step: ours, the plain PyTorch formulation of the same network, and MobileNetV3-Small.
 
-A step is forward and backward. The three take turns in one run; medians and ratios are printed, since bare times vary
-from run to run. Kept memory is what autograd holds between forward and backward, parameters left out.
+First of Dynamic Shift-Max alone, then of networks. A step is forward and backward. The rivals take turns in one run;
+medians and ratios are printed, since bare times vary from run to run. Kept memory is what autograd holds between forward
+and backward, parameters left out.
 """
 import argparse
 import json
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from micronet_mm.models import ARCHS, MicroNet, MicroNetClassifier, load_hosted
-from micronet_mm.ops import reference_only
+from micronet_mm.ops import reference_only, shift_max
 
 # MobileNetV3-Small's width of the same cost (Table 7).
 WIDTHS = dict(m0=0.15, m1=0.2, m2=0.35, m3=0.5)
@@ -68,12 +69,28 @@ def contenders(arch: str, task: str, batch: int, size: tuple[int, int]) -> list[
             Contender('mobilenetv3_small', lambda: theirs(x), nullcontext)]
 
 
+def operator_contenders(shape: tuple[int, ...]) -> list[Contender]:
+    """Dynamic Shift-Max of two fusions of two shifts, ours and by the formula."""
+    n, c = shape[:2]
+    x, coefficients = torch.randn(shape, requires_grad=True), torch.randn(n, 2, 2, c, requires_grad=True)
+
+    def step() -> Tensor:
+        return shift_max(x, coefficients, 8)
+
+    return [Contender('ours', step, nullcontext), Contender('plain', step, reference_only)]
+
+
+def take_step(step: Callable[[], Tensor]) -> None:
+    y = step()
+    y.backward(torch.ones_like(y))
+
+
 def kept_bytes(step: Callable[[], Tensor]) -> int:
     """What autograd holds after a forward pass."""
     storages: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
-        if not (tensor.is_leaf and tensor.requires_grad):  # a parameter
+        if not (tensor.is_leaf and tensor.requires_grad):  # a parameter, or the operator's own input
             storage = tensor.untyped_storage()
             storages[storage.data_ptr()] = storage.nbytes()
         return tensor
@@ -91,12 +108,12 @@ def measure(rivals: list[Contender], rounds: int) -> dict[str, dict[str, float]]
     for rival in rivals:
         with rival.context():
             memory[rival.name] = kept_bytes(rival.step) / 2**20
-            rival.step().backward()  # warm up
+            take_step(rival.step)  # warm up
     for _ in range(rounds):
         for rival in rivals:
             with rival.context():
                 start = time.perf_counter()
-                rival.step().backward()
+                take_step(rival.step)
                 times[rival.name].append(time.perf_counter() - start)
     return {name: dict(seconds=statistics.median(values), kept_mib=memory[name]) for name, values in times.items()}
 
@@ -118,6 +135,12 @@ def main() -> None:
                f'PyTorch {torch.__version__}')
     print(machine, flush=True)
     found: dict[str, Any] = dict(machine=machine)
+    for shape in ((16, 480, 14, 14), (4, 96, 56, 56)):
+        result = measure(operator_contenders(shape), args.rounds)
+        found[f'shift_max {shape}'] = result
+        ours = result['ours']
+        print(f'shift_max {shape}: {1000 * ours["seconds"]:.2f} ms, {ours["kept_mib"]:.0f} MiB kept besides input and '
+              f'coefficients; {against(ours, result["plain"])} of the formula', flush=True)
     for task, batch, size in (('classification', 16, (224, 224)), ('retinanet', 1, (800, 1333))):
         for arch in args.arch:
             result = measure(contenders(arch, task, batch, size), args.rounds)
