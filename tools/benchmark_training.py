@@ -2,8 +2,8 @@
 """Time and memory of a training step: ours, the plain PyTorch formulation of the same network, and MobileNetV3-Small.
 
 First of Dynamic Shift-Max alone, then of networks. A step is forward and backward. The rivals take turns in one run;
-medians and ratios are printed, since bare times vary from run to run. Kept memory is what autograd holds between forward
-and backward, parameters left out.
+medians and ratios are printed, since bare times vary from run to run. Kept memory is what autograd holds between
+forward and backward, parameters left out.
 """
 import argparse
 import json
