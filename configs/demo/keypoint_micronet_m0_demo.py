@@ -42,8 +42,8 @@ test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=figures + 'annotations/person_keypoints_val.json')
 test_evaluator = val_evaluator
 
-epochs = 12
-train_cfg = dict(max_epochs=epochs, val_interval=6)
+epochs = 10
+train_cfg = dict(max_epochs=epochs, val_interval=5)
 optim_wrapper = dict(optimizer=dict(lr=4e-3))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=60),
