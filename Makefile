@@ -4,18 +4,20 @@
 # make tables      count the paper's tables anew into docs/paper_tables.md
 # make test        install, then lint and test
 # make proofs      the slow tests: what the demos promise
-# make env         only install
+# make test-onedl  the tests on the maintained line of MMLab, in .venv-onedl
+# make env         only install: wheels, no compiler (MMCV=compiled compiles mmcv, MMCV=onedl takes the maintained line)
 #
 # VENV=path uses (or creates) another environment; PYTHON=path picks the interpreter to create it with.
 VENV ?= .venv
+export MMCV ?= lite
 PY := $(VENV)/bin/python
-READY := $(VENV)/.ready
+READY := $(VENV)/.ready-$(MMCV)
 FIGURES := data/figures
 DIGITS := data/digits
 DEMO := work_dirs/demo
 POSE := work_dirs/demo-pose
 
-.PHONY: env demo demo-cls demo-pose tables test lint proofs
+.PHONY: env demo demo-cls demo-pose tables test test-onedl lint proofs
 
 env: $(READY)
 
@@ -31,6 +33,9 @@ lint: $(READY)
 
 test: lint
 	$(PY) -m pytest -n 2 --dist loadfile -m 'not slow'
+
+test-onedl:
+	$(MAKE) test VENV=.venv-onedl MMCV=onedl
 
 proofs: $(READY)
 	$(PY) -m pytest -m slow

@@ -4,15 +4,18 @@
 """
 from importlib.util import find_spec
 
-if find_spec('mmcv') is None:
-    raise ModuleNotFoundError('micronet_mm needs mmcv or mmcv-lite, 2.0 or later; the lite one is enough for the '
-                              "backbone and installs at once: pip install 'mmcv-lite>=2.0,<2.3'.")
+if missing := [name for name in ('mmengine', 'mmcv') if find_spec(name) is None]:
+    raise ModuleNotFoundError(
+        f'micronet_mm needs {" and ".join(missing)}, which pip cannot choose for you: install one of the two lines of '
+        "MMLab, the original one by pip install 'mmengine>=0.10.7,<0.11' 'mmcv-lite>=2.0,<2.2', or the maintained one "
+        "by pip install 'onedl-mmengine>=0.10.12,<0.11' 'onedl-mmcv>=2.3.6,<2.4'.", name=missing[0])
 
-from . import datasets, layers, models
+from . import datasets, layers, models, standins
 from .checkpoint import allow_mmengine_checkpoints
 from .engine import hooks, optim_wrapper
 
 __version__ = '0.1.0'
-__all__ = ['__version__', 'datasets', 'hooks', 'layers', 'models', 'optim_wrapper']
+__all__ = ['__version__', 'datasets', 'hooks', 'layers', 'models', 'optim_wrapper', 'standins']
 
+standins.put_in_place()
 allow_mmengine_checkpoints()

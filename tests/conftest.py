@@ -1,3 +1,4 @@
+import _openmp  # noqa: F401
 import pytest
 import torch
 from hypothesis import settings

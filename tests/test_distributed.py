@@ -8,7 +8,7 @@ from torch import nn
 from toy import ENV, TRAIN, assert_same_training_state, last_line, losses, write_toy
 
 SETTINGS = '''
-model = dict(dropout=0)
+model = dict(dropout=0, double=True)
 # No random flips: each process would draw its own.
 pipeline = [dict(type='LoadImageOrSkip'), dict(type='ToyPack')]
 sync_bn = 'torch'
@@ -37,7 +37,7 @@ def test_two_processes_with_sync_bn_are_one_with_twice_the_batch(folder):
     assert run(folder, 1, work_dir='one').returncode == 0
     one, two = losses(folder, 'one'), losses(folder, 'two')
     assert one.shape == two.shape == (20, )
-    assert two == pytest.approx(one, rel=1e-4)
+    assert two == pytest.approx(one, rel=1e-9)
     assert len(list((folder / 'two').glob('losses_*.txt'))) == 2
 
 

@@ -1,6 +1,5 @@
 """The networks compute what the released implementation computes."""
 from contextlib import nullcontext
-from statistics import median
 
 import pytest
 import torch
@@ -60,11 +59,11 @@ def test_logits_match(arch, converted):
     assert (logits - torch.as_tensor(expected(arch)['logits_224_seed1'])).abs().max() < 1e-3
 
 
-def loss_and_gradient_norms(arch, path, dtype, noise=0.0):
+def loss_and_gradient_norms(arch, path, dtype, noise=0.0, seed=0):
     model = network(arch, path).train().to(dtype)
-    image = normal(3, 4, 3, 128, 128)
-    image = image * (1 + noise * torch.randn(image.shape, generator=torch.Generator().manual_seed(0)))
-    logits = model['head'].classifier(model['backbone'](image.to(dtype))[-1])
+    image = normal(3, 4, 3, 128, 128).to(dtype)
+    image = image * (1 + noise * torch.randn(image.shape, dtype=dtype, generator=torch.Generator().manual_seed(seed)))
+    logits = model['head'].classifier(model['backbone'](image)[-1])
     loss = (logits * normal(4, 4, 1000).to(dtype)).sum()
     loss.backward()
     return loss.item(), {name: p.grad.norm().item() for name, p in model.named_parameters()}
@@ -73,22 +72,22 @@ def loss_and_gradient_norms(arch, path, dtype, noise=0.0):
 @pytest.mark.parametrize('implementation', [nullcontext, reference_only])
 @pytest.mark.parametrize('arch', ARCHS)
 def test_training_loss_and_gradients_match(arch, implementation, converted):
-    """In single precision a unit next to a kink of ReLU6 or of the maximum may fall on either side of it, and one that
-    does moves gradients by almost a percent. So of three images within rounding of the golden one the median counts.
+    """Double precision agrees with the released model. Single precision may put a unit on the other side of a kink of
+    ReLU6 or of the maximum, which moves gradients by almost a percent. How far that can go is
+    seen in double precision, on images that differ from the golden one by the rounding of a few layers.
     """
     golden = expected(arch)
     with implementation():
-        runs = [loss_and_gradient_norms(arch, converted[arch], torch.float32, noise) for noise in (0, 1e-7, 3e-7)]
+        loss, gradients = loss_and_gradient_norms(arch, converted[arch], torch.float32)
         exact_loss, exact = loss_and_gradient_norms(arch, converted[arch], torch.float64)
-    assert [loss for loss, _ in (*runs, (exact_loss, exact))] == pytest.approx(
-        [golden['train_loss_seed3_4'].item()] * 4, rel=1e-3)
+        rounded = [loss_and_gradient_norms(arch, converted[arch], torch.float64, 1e-6, seed)[1] for seed in range(5)]
+    assert [loss, exact_loss] == pytest.approx([golden['train_loss_seed3_4'].item()] * 2, rel=1e-3)
     names = {ours: released for released, ours in key_map(arch).items()}
     for ours, precise in exact.items():
-        gradients = [norms[ours] for _, norms in runs]
         reference = golden[f'gradnorm/{names[ours]}'].item()
         if precise < 1e-9:  # a bias before BN: its gradient is zero, and in single precision rounding noise
-            assert max(*gradients, reference) < 1e-3, ours
+            assert max(gradients[ours], reference) < 1e-3, ours
         else:
             assert precise == pytest.approx(reference, rel=1e-3), ours
-            assert median(gradients) == pytest.approx(reference, rel=1e-3), ours
-            assert median(gradients) == pytest.approx(precise, rel=1e-3), ours
+            norms = [precise, *(run[ours] for run in rounded)]
+            assert min(norms) * (1 - 1e-3) < gradients[ours] < max(norms) * (1 + 1e-3), ours

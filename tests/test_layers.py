@@ -51,10 +51,18 @@ def test_num_groups_divides_both_sides(narrow, wide):
     assert narrow % groups == wide % groups == 0
 
 
-@given(st.integers(1, 1000))
-def test_make_divisible_is_near_and_not_far_below(value):
-    rounded = make_divisible(value, 4)
-    assert rounded % 4 == 0 and rounded >= 0.9 * value and rounded - value < 6
+@pytest.mark.parametrize(('value', 'divisor', 'rounded'), [(9, 4, 12), (5, 4, 8), (10, 4, 12), (13, 4, 12), (11, 8, 16),
+                                                           (17, 8, 16), (1, 4, 4), (36, 4, 36)])
+def test_make_divisible_of_single_values(value, divisor, rounded):
+    assert make_divisible(value, divisor) == rounded
+
+
+def test_make_divisible_is_the_nearest_multiple_unless_that_is_10_percent_below():
+    for divisor in (4, 8):
+        for value in range(1, 300):
+            multiples = [m for m in range(divisor, 320, divisor) if m >= 0.9 * value]
+            # Of two that are equally near the larger one.
+            assert make_divisible(value, divisor) == min(multiples, key=lambda m: (abs(m - value), -m)), value
 
 
 def test_pointwise_matrix_has_rank_one_blocks_and_full_coverage():

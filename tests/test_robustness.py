@@ -168,13 +168,3 @@ def test_a_full_disk_is_called_that(tiny_disk, tmp_path):
     kept, = tiny_disk.glob('*.pth')
     assert 'optimizer' in torch.load(kept)
     assert not any(tiny_disk.glob('.*.pth.*'))
-
-
-def test_hooks_refuse_nonsense():
-    from micronet_mm.engine.hooks import BrokenImageHook, InvalidLossHook, PreemptionHook
-    with pytest.raises(ValueError, match='SIGNOTHING'):
-        PreemptionHook(signals=['SIGNOTHING'])
-    with pytest.raises(ValueError, match='max_share=2'):
-        BrokenImageHook(max_share=2)
-    with pytest.raises(ValueError, match='interval=0'):
-        InvalidLossHook(interval=0)

@@ -1,4 +1,5 @@
 """``tools/train.py`` and ``tools/test.py`` from the outside."""
+import ast
 import os
 import re
 import signal
@@ -128,3 +129,20 @@ randomness = dict(seed=None, deterministic=True)  # MMEngine draws a seed and st
     for index, state in unbroken['optimizer']['state'].items():
         for name, value in state.items():
             assert torch.equal(value, resumed['optimizer']['state'][index][name])
+
+
+def test_tools_set_how_threads_wait_before_pytorch_is_loaded_and_never_against_the_user():
+    for tool in sorted((ROOT / 'tools').glob('[a-z]*.py')):
+        nodes = ast.parse(tool.read_text()).body
+        names = [node.names[0].name if isinstance(node, ast.Import) else node.module for node in nodes
+                 if isinstance(node, (ast.Import, ast.ImportFrom))]
+        names = [name for name in names if name.partition('.')[0] not in sys.stdlib_module_names]
+        assert names[0] == '_openmp' or not {name.partition('.')[0] for name in names} & {
+            'micronet_mm', 'mmcv', 'mmengine', 'torch'}, tool
+    show = 'import _openmp, os; print(*[os.environ.get(key) for key in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")])'
+    plain = {key: value for key, value in os.environ.items() if key not in ('OMP_WAIT_POLICY', 'GOMP_SPINCOUNT')}
+    for given, expected in (({}, 'None 1000'), (dict(OMP_WAIT_POLICY='active'), 'active None'),
+                            (dict(GOMP_SPINCOUNT='5'), 'None 5')):
+        run = subprocess.run([sys.executable, '-c', show], cwd=ROOT / 'tools', env={**plain, **given},
+                             capture_output=True, text=True)
+        assert run.stdout.strip() == expected

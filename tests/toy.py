@@ -106,14 +106,17 @@ class ToyPack:
 @MODELS.register_module()
 class ToyModel(BaseModel):
 
-    def __init__(self, dropout=0.1, ballast=0, **backbone):
+    def __init__(self, dropout=0.1, ballast=0, double=False, **backbone):
         super().__init__()
         self.backbone = MicroNet('m0', **backbone)
         self.head = MicroNetClassifier(384, 64, num_classes=2, dropout=dropout)
         self.register_buffer('ballast', torch.zeros(ballast))  # makes checkpoints large
+        # Two trainings in single precision that round differently part ways within a few iterations.
+        self.dtype = torch.double if double else torch.float32
+        self.to(self.dtype)
 
     def forward(self, inputs, data_samples, mode):
-        scores = self.head(self.backbone(torch.stack(list(inputs)))[-1])
+        scores = self.head(self.backbone(torch.stack(list(inputs)).to(self.dtype))[-1])
         if mode != 'loss':
             return data_samples
         labels = torch.tensor([sample.label for sample in data_samples])
@@ -182,4 +185,4 @@ class RecordHook(Hook):
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         with open(Path(runner.work_dir) / f'losses_{os.environ.get("RANK", 0)}.txt', 'a') as file:
-            file.write(f'{float(outputs["loss"]):.9g}\n')
+            file.write(f'{float(outputs["loss"]):.17g}\n')

@@ -3,6 +3,8 @@
 import argparse
 import sys
 
+import _openmp  # noqa: F401
+
 from micronet_mm.checkpoint import convert_checkpoint
 
 

@@ -4,6 +4,8 @@ import argparse
 import json
 from pathlib import Path
 
+import _openmp  # noqa: F401
+
 from micronet_mm.engine.cli import one_line_errors
 
 

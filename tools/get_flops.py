@@ -4,6 +4,8 @@
 Counts convolutions, linear layers and Dynamic Shift-Max as the paper does; normalization, pooling and plain activations
 are free.
 """
+import _openmp  # noqa: F401
+
 from micronet_mm.analysis import Cost
 from micronet_mm.analysis.from_config import SHAPES, count_config
 from micronet_mm.engine.cli import config_parser, one_line_errors, read_config

@@ -7,6 +7,8 @@ import argparse
 import json
 from pathlib import Path
 
+import _openmp  # noqa: F401
+
 from micronet_mm.analysis.paper_tables import TABLES, count_rows, markdown, records
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'

@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+import _openmp  # noqa: F401
 from mmengine.config import Config
 from mmengine.evaluator import DumpResults
 
