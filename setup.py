@@ -14,8 +14,8 @@ def requirements(name):
 
 
 packages = find_packages(include=['micronet_mm', 'micronet_mm.*'])
-# The stand-ins once more, under a name that is imported without the rest. PyTorch (2.5 or later) calls what is registered
-# in this group when it is imported, which is in time for programs that import mmdet before they read a config.
+# The stand-ins once more, under a name that is imported without the rest. PyTorch (2.5 or later) calls what is
+# registered in this group when it is imported: in time for programs that import mmdet before they read a config.
 AUTOLOADED = 'micronet_mm_standins'
 autoloaded = [name.replace('micronet_mm.standins', AUTOLOADED) for name in packages
               if name.startswith('micronet_mm.standins')]
