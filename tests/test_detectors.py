@@ -1,11 +1,13 @@
 """The detectors that we ship, and those of docs/detectors.md, build, train and predict."""
 import re
+from pathlib import Path
 
 import pytest
 import torch
 from mm import ROOT, call, write_config
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
+from mmengine.utils import get_installed_path
 
 from micronet_mm.datasets import write_figures
 
@@ -22,16 +24,44 @@ def test_all_are_here():
 
 @pytest.mark.parametrize('name', list(RECIPES))
 def test_documented_recipe_trains_and_predicts(name, tmp_path):
-    from mmdet.testing import demo_mm_inputs
     (tmp_path / 'yours.py').write_text(RECIPES[name])
-    cfg = Config.fromfile(tmp_path / 'yours.py')
+    model = train_and_predict(Config.fromfile(tmp_path / 'yours.py'), with_mask='Mask' in name)
+    assert [round(v, 2) for v in model.data_preprocessor.mean.flatten().tolist()] == [123.68, 116.28, 103.53]
+    assert model.data_preprocessor._channel_conversion
+
+
+# With the operators that they are known for, compiled or not.
+OTHERS = {
+    'cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco': ((0, 1, 2, 3), [16, 24, 80, 864]),  # RoIAlign
+    'cascade_rpn/cascade-rpn_faster-rcnn_r50-caffe_fpn_1x_coco': ((0, 1, 2, 3), [16, 24, 80, 864]),  # DeformConv2d
+    'centernet/centernet_r18-dcnv2_8xb16-crop512-140e_coco': ((3, ), 864),  # ModulatedDeformConv2d
+    'deformable_detr/deformable-detr_r50_16xb2-50e_coco': ((1, 2, 3), [24, 80, 864]),  # deformable attention
+    'detr/detr_r50_8xb2-150e_coco': ((3, ), [864]),
+    'pisa/faster-rcnn_r50_fpn_pisa_1x_coco': ((0, 1, 2, 3), [16, 24, 80, 864]),  # nms_match
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('base', OTHERS)
+def test_other_detectors_train_and_predict(base):
+    out_indices, in_channels = OTHERS[base]
+    cfg = Config.fromfile(Path(get_installed_path('mmdet')) / '.mim' / 'configs' / f'{base}.py')
+    cfg.model.backbone = dict(type='MicroNet', arch='m3', out_indices=out_indices)
+    cfg.model.neck.update(dict(in_channels=in_channels))
+    if 'rcnn' in cfg.model.get('test_cfg', {}):
+        cfg.model.test_cfg.rcnn.nms = dict(type='soft_nms', iou_threshold=0.5, min_score=0.0)
+    train_and_predict(cfg)
+
+
+def train_and_predict(cfg, with_mask=False):
+    """A step of training with gradients everywhere in the backbone, and a prediction; returns the model."""
+    from mmdet.testing import demo_mm_inputs
     init_default_scope('mmdet')
     cfg.model.data_preprocessor.batch_augments = None
     model = MODELS.build(cfg.model).train()
+    model.init_weights()
     assert type(model.backbone).__name__ == 'MicroNet'
-    assert [round(v, 2) for v in model.data_preprocessor.mean.flatten().tolist()] == [123.68, 116.28, 103.53]
-    assert model.data_preprocessor._channel_conversion
-    inputs = demo_mm_inputs(2, [[3, 128, 128]] * 2, num_items=[3, 2], with_mask='Mask' in name)
+    inputs = demo_mm_inputs(2, [[3, 128, 128]] * 2, num_items=[3, 2], with_mask=with_mask)
     losses = model(**model.data_preprocessor(inputs, True), mode='loss')
     total, _ = model.parse_losses(losses)
     total.backward()
@@ -42,6 +72,7 @@ def test_documented_recipe_trains_and_predicts(name, tmp_path):
     with torch.no_grad():
         found = model(**model.data_preprocessor(inputs, False), mode='predict')
     assert len(found) == 2 and all('bboxes' in sample.pred_instances for sample in found)
+    return model
 
 
 @pytest.fixture(scope='module')
