@@ -13,13 +13,6 @@ def requirements(name):
     return [line for line in lines if line and not line.startswith('#')]
 
 
-packages = find_packages(include=['micronet_mm', 'micronet_mm.*'])
-# The stand-ins once more, under a name that is imported without the rest. PyTorch (2.5 or later) calls what is
-# registered in this group when it is imported: in time for programs that import mmdet before they read a config.
-AUTOLOADED = 'micronet_mm_standins'
-autoloaded = [name.replace('micronet_mm.standins', AUTOLOADED) for name in packages
-              if name.startswith('micronet_mm.standins')]
-
 extras = {name: requirements(name) for name in LINES + EXTRAS}
 extras['all'] = sorted({line for name in EXTRAS for line in extras[name]})
 
@@ -31,9 +24,9 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     python_requires='>=3.10',
-    packages=packages + autoloaded,
-    package_dir={AUTOLOADED: 'micronet_mm/standins'},
-    entry_points={'torch.backends': [f'micronet_mm = {AUTOLOADED}:put_in_place']},
+    packages=find_packages(include=['micronet_mm', 'micronet_mm.*']),
+    py_modules=['micronet_mm_autoload'],
+    entry_points={'torch.backends': ['micronet_mm = micronet_mm_autoload:autoload']},
     package_data={'micronet_mm.ops': ['*.cpp', '*.h']},
     install_requires=requirements('runtime'),
     extras_require=extras,

@@ -285,3 +285,30 @@ def test_per_sample_gradients():
 def test_empty_batches_pass():
     backbone = MicroNet('m0').eval()
     assert backbone(torch.rand(0, 3, 64, 64))[-1].shape == (0, 384, 2, 2)
+
+
+def test_a_second_activation_follows_the_first():
+    x = torch.linspace(-2, 9, 12).view(1, 3, 2, 2)
+    assert torch.equal(settle(Deferred(x).activated('relu6').activated('relu')), x.clamp(0, 6))
+    assert torch.equal(settle(Deferred(x).activated('relu').activated('relu6')), x.clamp(0, 6))
+
+
+@pytest.mark.parametrize('training', [True, False])
+@pytest.mark.parametrize('change', ['a dilated convolution', 'BN without running statistics'])
+def test_layers_of_another_kind_are_called(change, training):
+    """In the place of those that a block was built with."""
+    torch.manual_seed(0)
+    block = MicroBlockB(16, 16, 3).double()
+    if change == 'a dilated convolution':
+        conv = block.depthwise.vertical.conv
+        block.depthwise.vertical.conv = nn.Conv2d(conv.in_channels, conv.in_channels, (3, 1), padding=(1, 0),
+                                                  dilation=(2, 1), groups=conv.in_channels, bias=False).double()
+        block.shortcut = False  # two rows less come out
+    else:
+        block.compress.bn = nn.BatchNorm2d(16, track_running_stats=False).double()
+    block.train(training)
+    other = copy.deepcopy(block)
+    x = torch.randn(2, 16, 9, 7, dtype=torch.double)
+    found = block(x)
+    with reference_only():
+        torch.testing.assert_close(found, other(x))

@@ -8,6 +8,7 @@ import pytest
 import torch
 from toy import last_line, train, write_toy
 
+from micronet_mm.checkpoint.atomic import AtomicLocalBackend
 from micronet_mm.datasets import UnreadableImageError
 from micronet_mm.datasets.loading import LoadImageOrSkip
 from micronet_mm.engine.hooks import BrokenImageHook, EpochSeedHook, InvalidLossHook, PreemptionHook
@@ -60,6 +61,30 @@ def test_a_jpeg_that_was_cut_off_is_broken_though_opencv_decodes_it(kept, tmp_pa
     assert LoadImageOrSkip()(dict(img_path=str(path))) is None
     with pytest.raises(UnreadableImageError, match=r'cut\.jpg cannot be decoded; replace it'):
         LoadImageOrSkip(skip=False)(dict(img_path=str(path)))
+
+
+@pytest.mark.parametrize('name', ['cut.jpg', 'cut.png'])
+def test_no_opencv_needs_to_notice_that_a_picture_was_cut_off(name, tmp_path, monkeypatch):
+    """Versions differ in what they decode of one."""
+    path = tmp_path / name
+    cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
+    monkeypatch.setattr('mmcv.transforms.LoadImageFromFile.transform', lambda self, results: results)
+    assert LoadImageOrSkip()(dict(img_path=str(path)))
+    path.write_bytes(path.read_bytes()[:-200])
+    assert LoadImageOrSkip()(dict(img_path=str(path))) is None
+
+
+def test_a_checkpoint_that_was_written_anew_is_not_removed_in_the_place_of_the_old_one(tmp_path):
+    old, new = tmp_path / 'old.pth', tmp_path / 'new.pth'
+    backend = AtomicLocalBackend()
+    for path in (old, new):
+        backend.put(b'old', path)
+    with backend.removing_last():
+        backend.remove(old)
+        backend.remove(new)
+        backend.put(b'new', new)
+        assert old.exists()
+    assert not old.exists() and new.read_bytes() == b'new'
 
 
 def test_what_follows_the_end_of_a_picture_does_no_harm(tmp_path):

@@ -118,6 +118,12 @@ def test_groups_not_given_follow_equation_3(groups):
     assert block.expand.conv.groups == block.act1.groups == 4
 
 
+@pytest.mark.parametrize(('out_channels', 'width'), [(64, 8), (32, 8), (128, 16)])
+def test_a3_of_a_block_that_does_not_compress_is_squeezed_as_the_others(out_channels, width):
+    block = MicroBlockB(64, out_channels, expansion=(1, 1), reduction=8)
+    assert block.act3.fc1.out_features == width and block.act1.fc1.out_features == 8
+
+
 def test_even_kernel_is_refused():
     with pytest.raises(ValueError, match='kernel_size=4 is even'):
         MicroFactorizedDepthwiseConv(4, kernel_size=4)

@@ -4,32 +4,20 @@ Compared with definitions and formulas everywhere, and with the compiled operato
 code for the device: on CPUs that is all but RoIPool, the focal losses and deformable attention.
 """
 import sys
-from importlib.machinery import PathFinder
-from importlib.util import module_from_spec
 
-import mmcv
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 pytest.importorskip('torchvision')
+import mmcv.ops
+
 from micronet_mm.standins import mmcv_ext
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
-
-
-def compiled_operators():
-    """mmcv's own, or None."""
-    spec = PathFinder.find_spec('mmcv._ext', mmcv.__path__)
-    if spec is None:
-        return None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-COMPILED = compiled_operators()
+INSTALLED = sys.modules['mmcv._ext']
+COMPILED = None if hasattr(INSTALLED, 'MissingOperatorError') else INSTALLED
 beside_compiled = pytest.mark.skipif(COMPILED is None, reason="mmcv's compiled operators are not installed")
 on_cuda = pytest.mark.skipif(DEVICE == 'cpu', reason='mmcv has compiled it for CUDA only')
 RIVALS = ['formula', pytest.param('compiled', marks=beside_compiled)]
@@ -38,7 +26,6 @@ RIVALS_ON_CUDA = ['formula', pytest.param('compiled', marks=[beside_compiled, on
 
 def use(extension):
     """mmcv.ops, calling these operators."""
-    import mmcv.ops
     for name in ('nms', 'roi_align', 'roi_pool', 'deform_conv', 'modulated_deform_conv', 'focal_loss',
                  'multi_scale_deform_attn'):
         sys.modules[f'mmcv.ops.{name}'].ext_module = extension
@@ -46,11 +33,9 @@ def use(extension):
 
 
 @pytest.fixture(autouse=True)
-def own_operators_afterwards():
-    import mmcv.ops.nms
-    before = mmcv.ops.nms.ext_module if hasattr(mmcv.ops.nms, 'ext_module') else sys.modules['mmcv.ops.nms'].ext_module
+def the_installed_ones_afterwards():
     yield
-    use(before)
+    use(INSTALLED)
 
 
 # Non-maximum suppression.

@@ -234,6 +234,11 @@ def test_line_conv_leaves_the_rest_to_pytorch():
     assert line_conv(x[:0], weight).shape == (0, 2, 6, 6)
 
 
+def test_line_conv_of_a_weight_that_does_not_fit_is_pytorch_s_error():
+    with pytest.raises(RuntimeError, match='expected input'):
+        line_conv(torch.rand(1, 4, 6, 6), torch.rand(4, 2, 3, 1))
+
+
 @pytest.mark.parametrize(('environment', 'reason'), [
     (dict(CXX='/no/such/compiler'), '/no/such/compiler cannot be run: No such file or directory'),
     (dict(CXX='false'), 'false failed: no message'),

@@ -65,6 +65,14 @@ def test_a_dataset_that_downloads_itself_is_left_alone():
         check_files(Config(dict(default_scope='mmpretrain', train_dataloader=cifar)), ['train_dataloader'], [])
 
 
+def test_mmpose_s_name_for_a_data_preprocessor_is_known(tmp_path, monkeypatch):
+    from micronet_mm.engine.cli import common_parser, load_config
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    (tmp_path / 'named.py').write_text("preprocess_cfg = dict(type='A')\nmodel = dict(type='B')")
+    cfg = load_config(common_parser('').parse_args([str(tmp_path / 'named.py')]))
+    assert cfg.model.data_preprocessor == dict(type='A') and cfg.work_dir == 'work_dirs/named'
+
+
 @pytest.mark.parametrize(('text', 'arguments', 'message'), [
     ("model = dict(backbone=dict(init_cfg=dict(_delete_=True, type='Pretrained', checkpoint='no.pth')))", [],
      r'no\.pth does not exist, which the initialization .* Convert the released weights'),
@@ -90,7 +98,10 @@ model = dict(test_cfg=dict(score_thr=0.0))  # an untrained detector must find so
     run = call(TRAIN, config, cwd=tmp_path)
     assert run.returncode == 0, run.stdout[-2000:]
     work_dir = tmp_path / 'work_dirs' / 'tiny'  # named after the config
-    run = call(TEST, config, work_dir / 'epoch_1.pth', '--out', 'found.pkl', '--show-dir', 'drawn', cwd=tmp_path)
+    # The file that training started from is not needed any more.
+    gone = "model = dict(backbone=dict(init_cfg=dict(_delete_=True, type='Pretrained', checkpoint='gone.pth')))"
+    (tmp_path / 'gone.py').write_text(f"_base_ = './tiny.py'\n{gone}")
+    run = call(TEST, 'gone.py', work_dir / 'epoch_1.pth', '--out', 'found.pkl', '--show-dir', 'drawn', cwd=tmp_path)
     assert run.returncode == 0, run.stdout[-2000:]
     assert 'coco/bbox_mAP_50' in run.stdout
     assert (tmp_path / 'found.pkl').stat().st_size > 0
