@@ -83,7 +83,7 @@ def test_the_operators_are_there_for_who_imports_mmdet_alone():
     assert run.returncode == 0, run.stderr
 
 
-@pytest.mark.parametrize('base', ['retinanet_r50_fpn', 'faster-rcnn_r50_fpn'])
+@pytest.mark.parametrize('base', ['retinanet_r50_fpn', pytest.param('faster-rcnn_r50_fpn', marks=pytest.mark.slow)])
 def test_mmdet_trains_its_own_base_with_our_backbone(base, data, tmp_path):
     (tmp_path / 'theirs.py').write_text(UNTOUCHED_BASE.format(base=base, data=data))
     run = call(MMDET_TOOLS / 'train.py', 'theirs.py', cwd=tmp_path)
