@@ -231,6 +231,7 @@ def test_line_conv_leaves_the_rest_to_pytorch():
         assert 'Compiled' not in str(line_conv(x, weight).grad_fn)
     with torch.autocast('cpu', torch.bfloat16):
         assert line_conv(x.bfloat16(), weight).dtype == torch.bfloat16  # of weights in float32
+        assert line_conv(x, weight).dtype == torch.bfloat16  # as PyTorch's convolutions
     assert line_conv(x[:0], weight).shape == (0, 2, 6, 6)
 
 
