@@ -79,7 +79,7 @@ def load(original: ModuleSpec, name: str) -> Optional[ModuleType]:
 
 
 def put_in_place() -> None:
-    """Have the stand-ins found; called when ``micronet_mm`` is imported, and PyTorch (micronet_mm_autoload.py)."""
+    """Have the stand-ins found; called when ``micronet_mm`` is imported, or PyTorch, by micronet_mm_autoload.py."""
     # This module may be there under two names.
     if not any(type(finder).__name__ == StandInFinder.__name__ for finder in sys.meta_path):
         sys.meta_path.insert(0, StandInFinder())

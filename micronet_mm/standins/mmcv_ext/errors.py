@@ -11,5 +11,6 @@ class MissingOperatorError(RuntimeError):
     def __init__(self, what: str) -> None:
         super().__init__(
             f"{what} needs mmcv's compiled operators, which are not installed; micronet_mm's stand-in does not have "
-            "it. Compile them: 'make env MMCV=compiled', or 'MMCV_WITH_OPS=1 pip install --no-build-isolation "
-            "--no-binary mmcv mmcv==2.1.0' in place of mmcv-lite, with a C++ compiler, setuptools<81 and torch<2.10.")
+            "it. Compile them: 'make env MMCV=compiled VENV=.venv-compiled', or in place of mmcv-lite 'MMCV_WITH_OPS=1 "
+            "pip install --no-build-isolation --no-binary mmcv mmcv==2.1.0', with a C++ compiler, setuptools<81 and "
+            'torch<2.10.')
