@@ -89,9 +89,6 @@ def count(model: nn.Module, height: int = 224, width: int = 224, channels: int =
         channels: of the image.
         *inputs: what the model is called with behind the image, such as MMLab's data samples.
 
-    Raises:
-        RuntimeError: if PyTorch is older than 2.4.
-
     Example:
         >>> from micronet_mm.models import MicroNet
         >>> count(MicroNet('m3')).total.madds
@@ -125,9 +122,8 @@ def count(model: nn.Module, height: int = 224, width: int = 224, channels: int =
         madds[names[module]] += (in_all - below) // 2
         return in_all
 
-    if attribute(model, type(model).__name__) != counter.get_total_flops():
-        raise RuntimeError(f'counting by module needs PyTorch 2.4 or later, whose FLOP counter knows the modules; '
-                           f'this is {torch.__version__}.')
+    booked = attribute(model, type(model).__name__)
+    assert booked == counter.get_total_flops()
 
     shift_max = {name for name, module in model.named_modules() if isinstance(module, DynamicShiftMax)}
     modules, kinds = {}, {}

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
-from mmengine.utils import digit_version
 
 try:
     from numpy._core.multiarray import _reconstruct, scalar
@@ -64,6 +63,5 @@ def load_from_local(filename: str, map_location: Any) -> Any:
 
 def allow_mmengine_checkpoints() -> None:
     """Allow-list what an MMEngine training checkpoint holds; called when ``micronet_mm`` is imported."""
-    if digit_version(torch.__version__) >= digit_version('2.6'):
-        torch.serialization.add_safe_globals(SAFE_GLOBALS)
-        CheckpointLoader.register_scheme('', load_from_local, force=True)
+    torch.serialization.add_safe_globals(SAFE_GLOBALS)
+    CheckpointLoader.register_scheme('', load_from_local, force=True)
