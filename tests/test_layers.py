@@ -15,7 +15,7 @@ from micronet_mm.layers import (
     num_groups,
 )
 from micronet_mm.layers.dynamic_shift_max import make_divisible
-from micronet_mm.models import ARCHS, RELEASED, MicroBlockB
+from micronet_mm.models import ARCHS, RELEASED, MicroBlockB, MicroNet
 
 
 def without_norm(module):
@@ -151,3 +151,28 @@ def test_shuffles_run_in_order():
     y = ChannelShuffle(4)(ChannelShuffle(2)(x))
     assert torch.equal(ChannelShuffle((2, 4))(x), y)
     assert torch.equal(ChannelShuffle(())(x), x)
+
+
+@pytest.mark.parametrize('way', ['to_empty', 'assign'])
+def test_a_network_built_on_the_meta_device_computes_what_was_stored(way, monkeypatch):
+    torch.manual_seed(0)
+    options = dict(spatial=True, shift='paper')
+    network, x = MicroNet('m0', **options).eval(), torch.rand(1, 3, 64, 64)
+    with torch.device('meta'):
+        other = MicroNet('m0', **options).eval()
+    if way == 'to_empty':
+        with monkeypatch.context() as patch:  # what memory that is not set may hold
+            patch.setattr(torch, 'empty_like', lambda tensor, **keywords: torch.full_like(tensor, 77, **keywords))
+            other.to_empty(device='cpu')
+    other.load_state_dict(network.state_dict(), assign=way == 'assign')
+    assert torch.equal(other(x)[-1], network(x)[-1])
+    for (name, buffer), expected in zip(other.named_buffers(), network.buffers()):
+        assert torch.equal(buffer, expected), name
+
+
+def test_a_network_may_be_built_in_inference_mode():
+    with torch.inference_mode():
+        network = MicroNet('m0')
+    network.float()  # sets the buffers again, which only inference mode may write to
+    with torch.inference_mode():
+        assert network(torch.rand(2, 3, 64, 64))[-1].isfinite().all()

@@ -20,7 +20,7 @@ from micronet_mm.ops import (
 from micronet_mm.ops.compiled import library
 from micronet_mm.ops.convolution import reference_line_conv
 from micronet_mm.ops.deferred import order_of
-from micronet_mm.ops.shift_max import partners
+from micronet_mm.ops.shift_max_cpu import both_ways
 
 tables = st.tuples(st.integers(1, 6), st.integers(1, 6))  # groups, channels per group
 
@@ -176,7 +176,7 @@ class Layer(torch.nn.Module):
 def test_orders_of_channels_stay_on_the_cpu_whatever_the_default_device():
     """They are kept, and C++ reads them; the first network may be built on the meta device."""
     with torch.device('meta'):
-        kept = (order_of(35, (5, )), *partners(35, 5, 3, 'grouped'))
+        kept = (order_of(35, (5, )), *both_ways(35, 5, 3, 'grouped'))
     assert all(tensor.device.type == 'cpu' for tensor in kept)
 
 

@@ -1,5 +1,6 @@
 """MicroNet's layers, each registered in MMEngine's root ``MODELS``."""
 from .activation import Activation
+from .chain import Chain
 from .channel_shuffle import ChannelRoll, ChannelShuffle
 from .conv_norm import ConvNorm
 from .dynamic_shift_max import DynamicShiftMax, make_divisible
@@ -8,6 +9,7 @@ from .micro_factorized import MicroFactorizedDepthwiseConv, MicroFactorizedPoint
 from .scriptable import ScriptableModule
 
 __all__ = [
-    'Activation', 'ChannelRoll', 'ChannelShuffle', 'ConvNorm', 'DynamicShiftMax', 'MicroFactorizedDepthwiseConv',
-    'MicroFactorizedPointwiseConv', 'ScriptableModule', 'group_pointwise', 'make_divisible', 'num_groups'
+    'Activation', 'Chain', 'ChannelRoll', 'ChannelShuffle', 'ConvNorm', 'DynamicShiftMax',
+    'MicroFactorizedDepthwiseConv', 'MicroFactorizedPointwiseConv', 'ScriptableModule', 'group_pointwise',
+    'make_divisible', 'num_groups'
 ]

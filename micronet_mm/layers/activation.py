@@ -6,7 +6,7 @@ from micronet_mm.ops import Deferred
 
 
 class Activation(nn.Module):
-    """ReLU or ReLU6, of a tensor or put off in a deferred one.
+    """ReLU or ReLU6.
 
     Args:
         kind: 'relu' or 'relu6'.
@@ -19,9 +19,10 @@ class Activation(nn.Module):
         self.kind = kind
 
     def forward(self, x: Tensor) -> Tensor:
-        if isinstance(x, Deferred):
-            return x.activated(self.kind)
         return F.relu6(x) if self.kind == 'relu6' else F.relu(x)
+
+    def deferred(self, x: Deferred) -> Deferred:
+        return x.activated(self.kind)
 
     def extra_repr(self) -> str:
         return repr(self.kind)

@@ -22,11 +22,12 @@ class ChannelShuffle(nn.Module):
         self.groups = (groups,) if isinstance(groups, int) else tuple(groups)
 
     def forward(self, x: Tensor) -> Tensor:
-        if isinstance(x, Deferred):
-            return x.shuffled(self.groups)
         for groups in self.groups:
             x = channel_shuffle(x, groups)
         return x
+
+    def deferred(self, x: Deferred) -> Deferred:
+        return x.shuffled(self.groups)
 
     def extra_repr(self) -> str:
         return f'groups={self.groups}'

@@ -1,5 +1,4 @@
 """A convolution and its normalization."""
-from collections import OrderedDict
 from typing import Optional, Union
 
 import torch
@@ -8,7 +7,9 @@ from mmengine.model import constant_init, kaiming_init
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from micronet_mm.ops import Deferred, Moments, conv_with_moments, line_conv, settle
+from micronet_mm.ops import Deferred, Moments, conv_with_moments, is_hooked, line_conv
+
+from .chain import Chain
 
 Pair = Union[int, tuple[int, int]]
 
@@ -28,7 +29,7 @@ class LineConv2d(nn.Conv2d):
             return line_conv(x, self.weight, max(self.stride))
 
 
-class ConvNorm(nn.Sequential):
+class ConvNorm(Chain):
     """A convolution without a bias, then normalization; no activation.
 
     With BN, a deferred input gives a deferred output: the convolution takes the moments of what it computes, and BN
@@ -60,44 +61,32 @@ class ConvNorm(nn.Sequential):
         conv = build_conv_layer(conv_cfg, in_channels, out_channels, kernel_size, stride, padding, groups=groups,
                                 bias=norm_cfg is None)
         kaiming_init(conv)
-        layers = OrderedDict(conv=conv)
+        layers = dict(conv=conv)
         if norm_cfg is not None:
             name, norm = build_norm_layer(norm_cfg, out_channels)
             constant_init(norm, 1)
             layers[name] = norm
         super().__init__(layers)
 
-    def forward(self, x: Tensor) -> Tensor:
-        if isinstance(x, Deferred):
-            return self.deferred(x)
-        for layer in self:
-            x = layer(x)
-        return x
-
-    def deferred(self, x: Deferred) -> Deferred:
-        """The same of a deferred input."""
-        conv, *norms = self
-        if not (len(norms) == 1 and can_defer_norm(norms[0]) and is_plain(conv) and conv.bias is None):
-            return Deferred(self.forward(settle(x)).contiguous())
+    def deferred(self, x: Union[Tensor, Deferred]) -> Union[Tensor, Deferred]:
+        if not (isinstance(x, Deferred) and len(self) == 2 and is_plain(self[0]) and self[0].bias is None
+                and is_plain_norm(self[1])):
+            return super().deferred(x)
+        conv, norm = self
         raw, moments = conv_with_moments(x, conv.weight, conv.stride, conv.padding, conv.groups)
-        scale, shift = batch_norm(norms[0], moments, raw[:, 0].numel())
+        scale, shift = batch_norm(norm, moments, raw[:, 0].numel())
         return Deferred(raw.contiguous(), scale, shift, mean=moments.mean)
 
 
-def can_defer_norm(norm: nn.Module) -> bool:
-    """Whether this is BN whose work :func:`batch_norm` can do."""
-    return type(norm) is nn.BatchNorm2d and norm.affine and norm.track_running_stats and has_no_hooks(norm)
-
-
 def is_plain(conv: nn.Module) -> bool:
-    return (type(conv) in (nn.Conv2d, LineConv2d) and conv.dilation == (1, 1) and conv.padding_mode == 'zeros'
-            and has_no_hooks(conv))
+    """Whether this is a convolution that :func:`conv_with_moments` can do the work of, and nobody watches."""
+    return (type(conv) in (nn.Conv2d, LineConv2d) and conv.dilation == (1, 1)
+            and conv.padding_mode == 'zeros' and not is_hooked(conv))
 
 
-def has_no_hooks(module: nn.Module) -> bool:
-    """Hooks see a layer's input and output, so a layer that has any must be called."""
-    return not (module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
-                or module._backward_pre_hooks)
+def is_plain_norm(norm: nn.Module) -> bool:
+    """Whether this is BN that :func:`batch_norm` can do the work of, and nobody watches."""
+    return type(norm) is nn.BatchNorm2d and norm.affine and norm.track_running_stats and not is_hooked(norm)
 
 
 def batch_norm(norm: nn.BatchNorm2d, moments: Moments, count: int) -> tuple[Tensor, Tensor]:

@@ -1,15 +1,35 @@
 """Dynamic Shift-Max, the activation of the paper (section 4)."""
-from typing import Optional, Sequence, Union
+from typing import Any, Optional, Sequence
 
 import torch
 import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from micronet_mm.ops import SHIFTS, Deferred, conv_with_moments, gathered_shift_max, partners, settle, shift_max
+from micronet_mm.ops import (
+    SHIFTS,
+    Deferred,
+    conv_with_moments,
+    defer,
+    gathered_shift_max,
+    partners,
+    settle,
+    shift_max,
+)
 
+from .chain import hand_on
+from .conv_norm import is_plain
 from .groups import num_groups
 from .scriptable import ScriptableModule
+
+
+def leave_meta_device(module: 'DynamicShiftMax', _: Any) -> None:
+    """Buffers follow the parameters that ``load_state_dict(..., assign=True)`` put in the place of meta tensors."""
+    device = module.fc2.weight.device
+    if module.start.is_meta and device.type != 'meta':
+        module.start = torch.empty_like(module.start, device=device)
+        module.partner = torch.empty_like(module.partner, device=device)
+        module.fill_constants()
 
 
 def make_divisible(value: float, divisor: int) -> int:
@@ -39,14 +59,18 @@ class SpatialAttention(ScriptableModule):
         nn.init.zeros_(self.conv.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        logits = self.conv(x) if torch.jit.is_scripting() else self.logits(x)
-        positions = logits.shape[2] * logits.shape[3]
-        return (logits / self.temperature).flatten(2).softmax(2).mul(positions / 3).clamp(max=1).view_as(logits)
+        return self.attention(self.conv(x))
 
-    def logits(self, x: Union[Tensor, Deferred]) -> Tensor:
-        if not isinstance(x, Deferred):
-            return self.conv(x)
-        return conv_with_moments(x, self.conv.weight)[0] + self.conv.bias
+    def deferred(self, x: Deferred) -> Tensor:
+        if not is_plain(self.conv):
+            return self.forward(settle(x))
+        return self.attention(conv_with_moments(x, self.conv.weight)[0] + self.conv.bias)
+
+    def attention(self, logits: Tensor) -> Tensor:
+        # H W softmax is what the exponentials are to their mean; so no size is in it, which ONNX would take for fixed.
+        z = logits / self.temperature
+        e = (z - z.amax((2, 3), keepdim=True).detach()).exp()
+        return (e / (3 * e.mean((2, 3), keepdim=True))).clamp(max=1)
 
 
 @MODELS.register_module()
@@ -111,13 +135,26 @@ class DynamicShiftMax(ScriptableModule):
         for fc in (self.fc1, self.fc2):
             nn.init.normal_(fc.weight, std=0.01)
             nn.init.zeros_(fc.bias)
-        start = torch.zeros(J, K)
-        for row, values in zip(start, init):
-            values = [*values, *[values[-1]] * K][:K]
-            row.copy_(torch.tensor(values))
         self.attention = SpatialAttention(channels) if spatial else None
-        self.register_buffer('start', start.t()[..., None].contiguous(), persistent=False)
-        self.register_buffer('partner', partners(channels, groups, J, shift)[0], persistent=False)
+        rows = [[float(value) for value in (*values, *[values[-1]] * K)][:K] for values in init[:J]]
+        self.init = [*rows, *[[0.0] * K] * (J - len(rows))]
+        self.register_buffer('start', torch.empty(K, J, 1), persistent=False)
+        self.register_buffer('partner', torch.empty(J, channels, dtype=torch.long), persistent=False)
+        self.fill_constants()
+        self.register_load_state_dict_post_hook(leave_meta_device)
+
+    def fill_constants(self) -> None:
+        """Set the buffers, which no checkpoint holds."""
+        if not self.start.is_meta:
+            with torch.inference_mode():  # where a buffer of any origin can be written to
+                self.start.copy_(torch.tensor(self.init, device='cpu').t()[..., None])
+                self.partner.copy_(partners(self.channels, self.groups, self.J, self.shift))
+
+    def _apply(self, *args: Any, **kwargs: Any) -> 'DynamicShiftMax':
+        """Moves to another device or type, ``to_empty`` among them, which leaves buffers unset."""
+        super()._apply(*args, **kwargs)
+        self.fill_constants()
+        return self
 
     def coefficients(self, mean: Tensor) -> Tensor:
         """The coefficients, (N, K, J, C), for an input of this ``mean`` over its positions, (N, C)."""
@@ -125,8 +162,6 @@ class DynamicShiftMax(ScriptableModule):
         return (F.hardsigmoid(z) - 0.5).mul(4).view(-1, self.K, self.J, self.channels) + self.start
 
     def forward(self, x: Tensor) -> Tensor:
-        if isinstance(x, Deferred):
-            return self.deferred(x)
         # Under autocast the coefficients come out wider than x; y has the type of x.
         coefficients = self.coefficients(x.mean((2, 3))).to(x.dtype)
         if torch.jit.is_scripting():
@@ -139,10 +174,10 @@ class DynamicShiftMax(ScriptableModule):
     def deferred(self, x: Deferred) -> Deferred:
         """The same of a deferred input: the mean of what was normalized is the normalized mean."""
         if x.mean is None or not x.is_affine:
-            return Deferred(self.forward(settle(x)))
+            return defer(self.forward(settle(x)))
         mean = x.mean if x.scale is None else x.mean * x.scale + x.shift
         y = shift_max(x, self.coefficients(mean), self.groups, self.shift)
-        return Deferred(y if self.attention is None else y * self.attention(x))
+        return defer(y if self.attention is None else y * settle(hand_on(x, self.attention)))
 
     def extra_repr(self) -> str:
         return f'channels={self.channels}, groups={self.groups}, J={self.J}, K={self.K}, shift={self.shift!r}'

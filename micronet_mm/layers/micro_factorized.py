@@ -2,12 +2,11 @@
 from typing import Optional, Sequence
 
 from mmengine.registry import MODELS
-from torch import Tensor
 
+from .chain import Chain
 from .channel_shuffle import ChannelShuffle
 from .conv_norm import ConvNorm
 from .groups import num_groups
-from .scriptable import ScriptableModule
 
 BN = dict(type='BN')
 LINE = dict(type='LineConv')
@@ -23,7 +22,7 @@ def group_pointwise(in_channels: int, out_channels: int, groups: int, norm_cfg: 
 
 
 @MODELS.register_module()
-class MicroFactorizedDepthwiseConv(ScriptableModule):
+class MicroFactorizedDepthwiseConv(Chain):
     """A k x k depthwise convolution factorized into k x 1 and 1 x k (section 3.2).
 
     Cost per position falls from k^2 to 2k multiply-adds a channel. Each half is followed by normalization; no
@@ -52,24 +51,21 @@ class MicroFactorizedDepthwiseConv(ScriptableModule):
                  stride: int = 1,
                  norm_cfg: dict = BN,
                  init_cfg: Optional[dict] = None) -> None:
-        super().__init__(init_cfg)
         if kernel_size % 2 == 0:
             raise ValueError(f'kernel_size={kernel_size} is even; a micro-factorized depthwise convolution needs an '
                              'odd one to keep its output centred.')
         e1, e2 = expansion
         mid_channels = in_channels * e1
         pad = kernel_size // 2
-        self.vertical = ConvNorm(in_channels, mid_channels, (kernel_size, 1), (stride, 1), (pad, 0), in_channels, LINE,
-                                 norm_cfg)
-        self.horizontal = ConvNorm(mid_channels, mid_channels * e2, (1, kernel_size), (1, stride), (0, pad),
-                                   mid_channels, LINE, norm_cfg)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.horizontal(self.vertical(x))
+        super().__init__(dict(
+            vertical=ConvNorm(in_channels, mid_channels, (kernel_size, 1), (stride, 1), (pad, 0), in_channels, LINE,
+                              norm_cfg),
+            horizontal=ConvNorm(mid_channels, mid_channels * e2, (1, kernel_size), (1, stride), (0, pad), mid_channels,
+                                LINE, norm_cfg)), init_cfg=init_cfg)
 
 
 @MODELS.register_module()
-class MicroFactorizedPointwiseConv(ScriptableModule):
+class MicroFactorizedPointwiseConv(Chain):
     """A pointwise convolution as W = P Phi Q^T (section 3.1): compress by R, shuffle, expand, all in G groups.
 
     With G = sqrt(C / R) (Eq. 3) the C x C matrix consists of G x G blocks of rank 1: every output channel sees every
@@ -97,15 +93,13 @@ class MicroFactorizedPointwiseConv(ScriptableModule):
                  groups: Optional[int] = None,
                  norm_cfg: dict = BN,
                  init_cfg: Optional[dict] = None) -> None:
-        super().__init__(init_cfg)
         out_channels = out_channels or in_channels
         if in_channels % reduction:
             raise ValueError(f'reduction={reduction} does not divide in_channels={in_channels}.')
         hidden_channels = in_channels // reduction
-        self.groups = groups or num_groups(in_channels, hidden_channels)
-        self.compress = group_pointwise(in_channels, hidden_channels, self.groups, norm_cfg)
-        self.shuffle = ChannelShuffle(self.groups)
-        self.expand = group_pointwise(hidden_channels, out_channels, self.groups, norm_cfg)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.expand(self.shuffle(self.compress(x)))
+        groups = groups or num_groups(in_channels, hidden_channels)
+        super().__init__(dict(
+            compress=group_pointwise(in_channels, hidden_channels, groups, norm_cfg),
+            shuffle=ChannelShuffle(groups),
+            expand=group_pointwise(hidden_channels, out_channels, groups, norm_cfg)), init_cfg=init_cfg)
+        self.groups = groups

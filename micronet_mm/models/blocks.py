@@ -2,19 +2,18 @@
 from typing import Optional, Sequence
 
 from mmengine.registry import MODELS
-from torch import Tensor, nn
+from torch import nn
 
 from micronet_mm.layers import (
     Activation,
+    Chain,
     ChannelShuffle,
     ConvNorm,
     DynamicShiftMax,
     MicroFactorizedDepthwiseConv,
-    ScriptableModule,
     group_pointwise,
     num_groups,
 )
-from micronet_mm.ops import defer, settle
 
 BN = dict(type='BN')
 
@@ -27,14 +26,14 @@ def activation(dynamic: bool, channels: int, groups: int, reduction: int, shift_
     if not dynamic:
         return Activation('relu6')
     act = DynamicShiftMax(channels, groups, reduction=reduction, **shift_max)
-    return nn.Sequential(act, Activation('relu')) if act.K == 1 else act
+    return Chain({'0': act, '1': Activation('relu')}) if act.K == 1 else act
 
 
 def output_activation(dynamic: bool, channels: int, groups: int, reduction: int, shift_max: dict) -> nn.Module:
     """A3, at the output of a block: Dynamic Shift-Max of a single fusion (K = 1) starting as the identity, or nothing.
     """
     if not dynamic:
-        return nn.Identity()
+        return Chain({})
     fixed = dict(K=1, init=((1.0,),))
     return DynamicShiftMax(channels, groups, reduction=reduction, **{**shift_max, **fixed})
 
@@ -55,7 +54,7 @@ def resolve_groups(given: Optional[Sequence[Optional[int]]], default: int) -> tu
 
 
 @MODELS.register_module()
-class MicroStem(ScriptableModule):
+class MicroStem(Chain):
     """The stem: a 3 x 1 and a 1 x 3 convolution, both of stride 2 along their axis (section 5.1).
 
     Args:
@@ -72,22 +71,16 @@ class MicroStem(ScriptableModule):
                  widths: Sequence[int],
                  norm_cfg: dict = BN,
                  init_cfg: Optional[dict] = None) -> None:
-        super().__init__(init_cfg)
         s1, s2 = widths
-        self.vertical = ConvNorm(in_channels, s1, (3, 1), (2, 1), (1, 0), norm_cfg=norm_cfg)
-        self.horizontal = ConvNorm(s1, s1 * s2, (1, 3), (1, 2), (0, 1), s1, dict(type='LineConv'), norm_cfg)
-        self.shuffle = ChannelShuffle(s1)
-        self.act = Activation('relu6')
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.vertical(defer(x))
-        x = self.horizontal(x)
-        x = self.act(x)
-        return settle(self.shuffle(x))
+        super().__init__(dict(
+            vertical=ConvNorm(in_channels, s1, (3, 1), (2, 1), (1, 0), norm_cfg=norm_cfg),
+            horizontal=ConvNorm(s1, s1 * s2, (1, 3), (1, 2), (0, 1), s1, dict(type='LineConv'), norm_cfg),
+            act=Activation('relu6'),
+            shuffle=ChannelShuffle(s1)), init_cfg=init_cfg)
 
 
 @MODELS.register_module()
-class MicroBlockA(ScriptableModule):
+class MicroBlockA(Chain):
     """Micro-Block-A, the lite combination for the lower layers (figure 4a).
 
     A micro-factorized depthwise convolution widens the input and one group convolution compresses it again; there is
@@ -127,32 +120,23 @@ class MicroBlockA(ScriptableModule):
                  shift_max: Optional[dict] = None,
                  norm_cfg: dict = BN,
                  init_cfg: Optional[dict] = None) -> None:
-        super().__init__(init_cfg)
         hidden = in_channels * expansion[0] * expansion[1]
         _, g2 = resolve_groups(groups1, in_channels)
         g3, g4 = resolve_groups(groups2, num_groups(hidden, out_channels))
         _, a2, a3 = dynamic
         shift_max = shift_max or {}
-        self.depthwise = MicroFactorizedDepthwiseConv(in_channels, expansion, kernel_size, stride, norm_cfg)
-        self.act2 = activation(a2, hidden, g2, reduction, shift_max)
-        self.shuffle2 = block_shuffle(hidden, [g2], [hidden // 2] if a2 else [])
-        self.compress = group_pointwise(hidden, out_channels, g3, norm_cfg)
-        self.act3 = output_activation(a3, out_channels, g4, max(1, reduction // 2), shift_max)
-        self.shuffle3 = block_shuffle(out_channels, [g4], [out_channels // 2] if a3 else [])
-        self.shortcut = stride == 1 and in_channels == out_channels
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.depthwise(defer(x))
-        y = self.act2(y)
-        y = self.shuffle2(y)
-        y = self.compress(y)
-        y = self.act3(y)
-        y = self.shuffle3(y)
-        return settle(y, x if self.shortcut else None)
+        super().__init__(dict(
+            depthwise=MicroFactorizedDepthwiseConv(in_channels, expansion, kernel_size, stride, norm_cfg),
+            act2=activation(a2, hidden, g2, reduction, shift_max),
+            shuffle2=block_shuffle(hidden, [g2], [hidden // 2] if a2 else []),
+            compress=group_pointwise(hidden, out_channels, g3, norm_cfg),
+            act3=output_activation(a3, out_channels, g4, max(1, reduction // 2), shift_max),
+            shuffle3=block_shuffle(out_channels, [g4], [out_channels // 2] if a3 else [])),
+            shortcut=stride == 1 and in_channels == out_channels, init_cfg=init_cfg)
 
 
 @MODELS.register_module()
-class MicroBlockB(ScriptableModule):
+class MicroBlockB(Chain):
     """Micro-Block-B, the first block with a full micro-factorized pointwise convolution (figure 4b).
 
     One group convolution expands, a micro-factorized depthwise convolution filters, a second group convolution
@@ -192,7 +176,6 @@ class MicroBlockB(ScriptableModule):
                  shift_max: Optional[dict] = None,
                  norm_cfg: dict = BN,
                  init_cfg: Optional[dict] = None) -> None:
-        super().__init__(init_cfg)
         hidden = in_channels * expansion[0] * expansion[1]
         g1, g2 = resolve_groups(groups1, num_groups(in_channels, hidden))
         g3, g4 = resolve_groups(groups2, num_groups(hidden, out_channels))
@@ -200,28 +183,17 @@ class MicroBlockB(ScriptableModule):
         shift_max = shift_max or {}
         mix = {0: [], 1: [hidden // 2], 2: [hidden // 4]}[bool(a1) + bool(a2)]
         output_reduction = max(1, reduction // 2) if out_channels < hidden else reduction
-        self.expand = group_pointwise(in_channels, hidden, g1, norm_cfg)
-        self.act1 = activation(a1, hidden, g2, reduction, shift_max)
-        self.shuffle1 = block_shuffle(hidden, [g2])
-        self.depthwise = MicroFactorizedDepthwiseConv(hidden, (1, 1), kernel_size, stride, norm_cfg)
-        self.act2 = activation(a2, hidden, hidden // g2, reduction, shift_max)
-        self.shuffle2 = block_shuffle(hidden, [], mix)
-        self.compress = group_pointwise(hidden, out_channels, g3, norm_cfg)
-        self.act3 = output_activation(a3, out_channels, g4, output_reduction, shift_max)
-        self.shuffle3 = block_shuffle(out_channels, [g4], [out_channels // 2] if a3 else [])
-        self.shortcut = stride == 1 and in_channels == out_channels
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.expand(defer(x))
-        y = self.act1(y)
-        y = self.shuffle1(y)
-        y = self.depthwise(y)
-        y = self.act2(y)
-        y = self.shuffle2(y)
-        y = self.compress(y)
-        y = self.act3(y)
-        y = self.shuffle3(y)
-        return settle(y, x if self.shortcut else None)
+        super().__init__(dict(
+            expand=group_pointwise(in_channels, hidden, g1, norm_cfg),
+            act1=activation(a1, hidden, g2, reduction, shift_max),
+            shuffle1=block_shuffle(hidden, [g2]),
+            depthwise=MicroFactorizedDepthwiseConv(hidden, (1, 1), kernel_size, stride, norm_cfg),
+            act2=activation(a2, hidden, hidden // g2, reduction, shift_max),
+            shuffle2=block_shuffle(hidden, [], mix),
+            compress=group_pointwise(hidden, out_channels, g3, norm_cfg),
+            act3=output_activation(a3, out_channels, g4, output_reduction, shift_max),
+            shuffle3=block_shuffle(out_channels, [g4], [out_channels // 2] if a3 else [])),
+            shortcut=stride == 1 and in_channels == out_channels, init_cfg=init_cfg)
 
 
 @MODELS.register_module()
@@ -234,7 +206,7 @@ class MicroBlockC(MicroBlockB):
 
 
 @MODELS.register_module()
-class MicroBlockE(ScriptableModule):
+class MicroBlockE(Chain):
     """The last layer of the released models: the expanding half of a micro-factorized pointwise convolution and A3.
 
     Args:
@@ -259,10 +231,7 @@ class MicroBlockE(ScriptableModule):
                  shift_max: Optional[dict] = None,
                  norm_cfg: dict = BN,
                  init_cfg: Optional[dict] = None) -> None:
-        super().__init__(init_cfg)
         g1, g2 = resolve_groups(groups1, num_groups(in_channels, out_channels))
-        self.expand = group_pointwise(in_channels, out_channels, g1, norm_cfg)
-        self.act3 = output_activation(dynamic[2], out_channels, g2, reduction, shift_max or {})
-
-    def forward(self, x: Tensor) -> Tensor:
-        return settle(self.act3(self.expand(defer(x))))
+        super().__init__(dict(
+            expand=group_pointwise(in_channels, out_channels, g1, norm_cfg),
+            act3=output_activation(dynamic[2], out_channels, g2, reduction, shift_max or {})), init_cfg=init_cfg)

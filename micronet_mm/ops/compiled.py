@@ -1,4 +1,4 @@
-"""Build, load and call the C++ operators.
+"""Build and load the C++ operators.
 
 They are compiled when they are first needed, in seconds, for the very processor at hand, and kept in the user's cache
 folder. Where that fails everything works through the reference, with one warning.
@@ -11,63 +11,19 @@ import shutil
 import subprocess
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Optional
-
-import torch
-from torch import Tensor
-from torch.nn import Parameter
 
 SOURCES = [Path(__file__).with_name(name) for name in
            ('line_conv_cpu.cpp', 'pointwise_cpu.cpp', 'settle_cpu.cpp', 'shift_max_cpu.cpp')]
 HEADERS = [Path(__file__).with_name(name) for name in ('deferred.h', 'vectors.h')]
 FLAGS = ('-O3', '-march=native', '-fopenmp', '-fPIC', '-shared', '-std=c++17', '-fno-math-errno')
 OFF = 'MICRONET_MM_REFERENCE'
-NAMES = {torch.float32: 'float32', torch.float64: 'float64'}  # of the types that every operator works on
 
 
 class BuildError(RuntimeError):
     """The operators cannot be compiled; the message says why and what to do."""
-
-
-_reference_only = ContextVar('reference_only', default=False)
-
-
-@contextmanager
-def reference_only() -> Iterator[None]:
-    """Within it every operator runs through its PyTorch formulation, to compare with or to be looked into."""
-    token = _reference_only.set(True)
-    try:
-        yield
-    finally:
-        _reference_only.reset(token)
-
-
-# PyTorch before 2.3 may not say whether it compiles; there the operators stay PyTorch's.
-is_compiling = getattr(torch.compiler, 'is_compiling', lambda: True)
-# PyTorch 2.4 began to ask for the device.
-is_autocasting = (partial(torch.is_autocast_enabled, 'cpu')
-                  if hasattr(torch, 'get_autocast_dtype') else torch.is_autocast_cpu_enabled)
-# Of torch.func: vmap, grad and so on.
-is_transforming = getattr(torch._C, '_are_functorch_transforms_active', lambda: False)
-
-
-def unwatched(*tensors: Tensor) -> bool:
-    """Whether these are plain tensors, and nobody looks at the operations on them."""
-    return (not is_compiling() and not torch.jit.is_tracing() and not is_transforming() and not _reference_only.get()
-            and all(type(tensor) in (Tensor, Parameter) for tensor in tensors))
-
-
-def call(name: str, tensors: Sequence[Optional[Tensor]], *sizes: int) -> None:
-    """Run a function of the library on the tensors' memory, null for None, with the current number of threads."""
-    pointers = [ctypes.c_void_p(None if tensor is None else tensor.data_ptr()) for tensor in tensors]
-    function = getattr(library(), name)
-    done = function(*pointers, *map(ctypes.c_int64, sizes), ctypes.c_int64(torch.get_num_threads()))
-    assert done, f'{name} has no code for sizes {sizes}, which its caller should have seen'
 
 
 @cache
@@ -83,6 +39,14 @@ def library() -> Optional[ctypes.CDLL]:
     except (BuildError, OSError) as error:
         warn_of_reference(error)
         return None
+
+
+@cache
+def has_code(operator: str, *sizes: int) -> bool:
+    """Whether the library has code of this operator for these sizes: it alone knows them."""
+    function = getattr(library(), f'{operator}_has')
+    function.argtypes, function.restype = [ctypes.c_int64] * len(sizes), ctypes.c_bool
+    return function(*sizes)
 
 
 def is_off() -> bool:

@@ -1,17 +1,33 @@
 """The convolutions of MicroNet, which are the halves of micro-factorized ones: depthwise along one axis (section 3.2)
 and pointwise in groups (section 3.1)."""
+from functools import partial
 from typing import NamedTuple, Optional
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .compiled import NAMES, call
-from .deferred import CLAMPS, Deferred, can_defer, differentiable_gradients, settle, value
+from .compiled import has_code
+from .cpp_function import CppFunction
+from .deferred import CLAMPS, Deferred, can_defer, reference_gradients, settle, value, wants_reference
 
 Pair = tuple[int, int]
-KERNELS = (3, 5, 7)  # of line convolutions that C++ has code for
 SEGMENT = 4096  # positions that a pointwise convolution takes as one task
+
+# Sums over positions come in parts, P of each sample.
+LINE_FORWARD = CppFunction(
+    'line_conv_forward', 'raw=N*C*H*W scale?=C shift?=C order?=C:index w=C*M*k y=N*C*M*h*w mean=N*C*M squares=N*C*M',
+    'N C M H W h w k stride vertical', clamps=True)
+LINE_BACKWARD = CppFunction(
+    'line_conv_backward', 'raw=N*C*H*W scale?=C shift?=C order?=C:index w=C*M*k g=N*C*M*h*w y?=N*C*M*h*w a?=N*C*M '
+    'b?=C*M gx?=N*C*H*W g_w?=N*C*M*k g_scale?=N*C g_shift?=N*C', 'N C M H W h w k stride vertical', clamps=True)
+POINTWISE_FORWARD = CppFunction(
+    'pointwise_forward', 'raw=N*I*G*S scale?=I*G shift?=I*G order?=I*G:index w=I*O*G y=N*O*G*S mean=N*P*O*G '
+    'squares=N*P*O*G', 'N I O G S P segment', clamps=True)
+POINTWISE_BACKWARD = CppFunction(
+    'pointwise_backward', 'raw=N*I*G*S scale?=I*G shift?=I*G order?=I*G:index w=I*O*G g=N*O*G*S y?=N*O*G*S a?=N*O*G '
+    'b?=O*G gx?=N*I*G*S g_w?=N*P*I*O*G g_scale?=N*P*I*G g_shift?=N*P*I*G', 'N I O G S P segment', clamps=True)
+JOIN_MOMENTS = CppFunction('join_moments', 'mean=N*P*C squares=N*P*C row_mean=N*C variance=C', 'N P C S step')
 
 
 class Moments(NamedTuple):
@@ -43,14 +59,14 @@ def line_conv(x: Tensor, weight: Tensor, stride: int = 1) -> Tensor:
         >>> line_conv(torch.rand(1, 4, 8, 8), torch.rand(8, 1, 3, 1), stride=2).shape
         torch.Size([1, 8, 4, 8])
     """
-    if can_defer(x) and is_line(x, weight):
+    if can_defer(x) and is_line(x, weight) and stride > 0:
         return CompiledConv.apply(x, None, None, weight, 'none', None, stride, x.shape[1], False)
     return reference_line_conv(x, weight, stride)
 
 
 def reference_line_conv(x: Tensor, weight: Tensor, stride: int = 1) -> Tensor:
     """:func:`line_conv` by PyTorch's convolution."""
-    height, width = weight.shape[2], weight.shape[3]
+    *_, height, width = weight.shape
     steps = (1, stride) if height == 1 else (stride, 1)
     return F.conv2d(x, weight, None, steps, (height // 2, width // 2), groups=x.shape[1])
 
@@ -88,20 +104,23 @@ def is_compiled(x: Tensor, weight: Tensor, stride: Pair, padding: Pair, groups: 
     border along the line only."""
     kernel = tuple(weight.shape[2:])
     along = padding == tuple(size // 2 for size in kernel) and all(
-        step == 1 for step, size in zip(stride, kernel) if size == 1)
+        step == 1 if size == 1 else step > 0 for step, size in zip(stride, kernel))
     if kernel == (1, 1):
-        return along and is_same_type(x, weight)
+        return (along and is_alike(x, weight) and x.shape[1] == weight.shape[1] * groups
+                and weight.shape[0] % groups == 0 and weight.numel() > 0)
     return along and groups == x.shape[1] and is_line(x, weight)
 
 
 def is_line(x: Tensor, weight: Tensor) -> bool:
     """Whether there is C++ code for a depthwise convolution of this weight."""
-    size, width = sorted(weight.shape[2:], reverse=True)
-    return is_same_type(x, weight) and weight.shape[1] == width == 1 and size in KERNELS
+    *_, width, size = sorted(weight.shape[1:])
+    return (is_alike(x, weight) and weight.dim() == 4 and weight.shape[1] == width == 1
+            and weight.shape[0] % x.shape[1] == 0 and weight.numel() > 0 and has_code('line_conv', size))
 
 
-def is_same_type(x: Tensor, weight: Tensor) -> bool:
-    return weight.dtype == x.dtype and type(weight) in (Tensor, torch.nn.Parameter)
+def is_alike(x: Tensor, *others: Tensor) -> bool:
+    """Whether these can go where ``x`` goes."""
+    return all(type(t) in (Tensor, torch.nn.Parameter) and t.dtype == x.dtype and t.device == x.device for t in others)
 
 
 def reference_conv(raw: Tensor, scale: Optional[Tensor], shift: Optional[Tensor], weight: Tensor, clamp: str,
@@ -125,19 +144,16 @@ class CompiledConv(torch.autograd.Function):
         ctx.settings = clamp, order, stride, groups, with_moments
         ctx.set_materialize_grads(False)
         inputs, weights = raw.contiguous(), weight.contiguous()
-        name, sizes, shape, parts, step = plan(inputs, weights, stride, groups)
+        forward, _, sizes, shape, parts, step = plan(inputs, weights, stride, groups)
         n, c = shape[:2]
         y = inputs.new_empty(shape)
         means, squares = (inputs.new_empty(n, parts, c) for _ in range(2))
-        call(f'{name}_forward_{NAMES[raw.dtype]}',
-             (inputs, scale, shift, order, weights, y, means, squares), CLAMPS[clamp],
-             *sizes)
+        forward(raw.dtype, (inputs, scale, shift, order, weights, y, means, squares), sizes, CLAMPS[clamp])
         if not with_moments:
             ctx.save_for_backward(raw, scale, shift, weight)
             return y
         mean, variance = inputs.new_empty(n, c), inputs.new_empty(c)
-        call(f'join_moments_{NAMES[raw.dtype]}', (means, squares, mean, variance), n, parts, c, shape[2] * shape[3],
-             step)
+        JOIN_MOMENTS(raw.dtype, (means, squares, mean, variance), (n, parts, c, shape[2] * shape[3], step))
         ctx.save_for_backward(raw, scale, shift, weight, y, mean)
         return y, mean, variance
 
@@ -145,35 +161,44 @@ class CompiledConv(torch.autograd.Function):
     def backward(ctx, gradient: Optional[Tensor], *of_moments: Optional[Tensor]) -> tuple:
         raw, scale, shift, weight, *output = ctx.saved_tensors
         clamp, order, stride, groups, _ = ctx.settings
-        if torch.is_grad_enabled():  # a gradient of this gradient is wanted
-            found = differentiable_gradients(reference_conv, (raw, scale, shift, weight), (gradient, *of_moments),
-                                             *ctx.settings)
-            return *found, *(None for _ in ctx.settings)
+        rest = (None, ) * len(ctx.settings)
+        by_reference = partial(reference_gradients, reference_conv, (raw, scale, shift, weight),
+                               (gradient, *of_moments), *ctx.settings)
+        if wants_reference(gradient, *of_moments):
+            return *by_reference(), *rest
         inputs, weights = raw.contiguous(), weight.contiguous()
-        name, sizes, shape, parts, _ = plan(inputs, weights, stride, groups)
+        _, backward, sizes, shape, parts, _ = plan(inputs, weights, stride, groups)
         gradient = inputs.new_zeros(shape) if gradient is None else gradient.contiguous()
         y, constant, slope = with_moment_gradients(output, of_moments, shape)
         n, c = raw.shape[:2]
-        gx = torch.empty_like(inputs)
-        g_weight = inputs.new_empty(n * parts, *weight.shape)
-        g_scale, g_shift = inputs.new_empty(n * parts, c), inputs.new_empty(n * parts, c)
-        call(f'{name}_backward_{NAMES[raw.dtype]}',
-             (inputs, scale, shift, order, weights, gradient, y, constant, slope, gx, g_weight, g_scale,
-              g_shift), CLAMPS[clamp], *sizes)
-        g_scale, g_shift = (None, None) if scale is None else (g_scale.sum(0), g_shift.sum(0))
-        return gx, g_scale, g_shift, g_weight.sum(0), *(None for _ in ctx.settings)
+        of_raw, of_scale, of_shift, of_weight, *_ = ctx.needs_input_grad
+        gx = torch.empty_like(inputs) if of_raw else None
+        g_weight = inputs.new_empty(n * parts, *weight.shape) if of_weight else None
+        sums = [inputs.new_empty(n * parts, c) for _ in range(2)] if of_scale or of_shift else (None, None)
+        backward(raw.dtype, (inputs, scale, shift, order, weights, gradient, y, constant, slope, gx, g_weight, *sums),
+                 sizes, CLAMPS[clamp])
+        found = gx, *(None if g is None else g.sum(0) for g in (*sums, g_weight))
+        # A line takes zeros between its outputs and beyond the border times the input, which is no zero where that is
+        # infinite or NaN.
+        is_line = weight[0, 0].numel() > 1
+        if is_line and of_weight and not found[3].isfinite().all():
+            found = by_reference()
+        return *found, *rest
 
 
-def plan(x: Tensor, weight: Tensor, stride: int, groups: int) -> tuple[str, tuple[int, ...], tuple[int, ...], int, int]:
-    """The C++ function's name and sizes, the output's shape, and in how many parts of what length the moments come."""
+def plan(x: Tensor, weight: Tensor, stride: int, groups: int) -> tuple[CppFunction, CppFunction, tuple[int, ...],
+                                                                      tuple[int, ...], int, int]:
+    """C++ forward and backward, their sizes, the output's shape, and in how many parts of what length moments come."""
     n, c, h, w = x.shape
     out, _, kernel_h, kernel_w = weight.shape
     if kernel_h == kernel_w == 1:
         parts = -(-h * w // SEGMENT)
-        return 'pointwise', (n, c // groups, out // groups, groups, h * w, SEGMENT), (n, out, h, w), parts, SEGMENT
+        sizes = (n, c // groups, out // groups, groups, h * w, parts, SEGMENT)
+        return POINTWISE_FORWARD, POINTWISE_BACKWARD, sizes, (n, out, h, w), parts, SEGMENT
     vertical = kernel_h > 1
-    size = (-(-h // stride), w) if vertical else (h, -(-w // stride))
-    return 'line_conv', (n, c, out // c, h, w, max(kernel_h, kernel_w), stride, vertical), (n, out, *size), 1, 1
+    height, width = (-(-h // stride), w) if vertical else (h, -(-w // stride))
+    sizes = (n, c, out // c, h, w, height, width, max(kernel_h, kernel_w), stride, vertical)
+    return LINE_FORWARD, LINE_BACKWARD, sizes, (n, out, height, width), 1, 1
 
 
 def with_moment_gradients(output: list[Tensor], gradients: tuple[Optional[Tensor], ...],

@@ -6,23 +6,15 @@
 // made in a fixed order behind them, so results do not depend on the number of threads.
 #pragma once
 #include <cstdint>
-#include <limits>
 
-// The activations: what values are clamped to.
-enum Clamp : int64_t { NONE = 0, RELU = 1, RELU6 = 2 };
-
-// Value channel c of a sample is clamp(raw[r] * scale[r] + shift[r]) with the raw channel r = order[c].
+// Value channel c of a sample is raw[r] * scale[r] + shift[r], clamped to [lower, upper], with the raw channel
+// r = order[c]. A bound that is NaN is none, as nothing is below or above it.
 template <typename T>
 struct Deferred {
     const T *raw, *scale, *shift;  // scale and shift may be null: 1 and 0
     const int64_t *order;          // may be null: the identity
     T lower, upper;
     int64_t C, S;
-
-    Deferred(const T *raw, const T *scale, const T *shift, const int64_t *order, int64_t clamp, int64_t C, int64_t S)
-        : raw(raw), scale(scale), shift(shift), order(order),
-          lower(clamp == NONE ? -std::numeric_limits<T>::infinity() : T(0)),
-          upper(clamp == RELU6 ? T(6) : std::numeric_limits<T>::infinity()), C(C), S(S) {}
 
     int64_t channel(int64_t c) const { return order ? order[c] : c; }
     T factor(int64_t r) const { return scale ? scale[r] : T(1); }
@@ -42,15 +34,24 @@ struct Deferred {
         for (int64_t s = 0; s < count; ++s) to[s] = clamped(from[s] * a + b, low, high);
     }
 
-    // From the gradient of these values to that of the raw ones, and what it adds to those of scale and shift.
+    // From the gradient of these values to that of the raw ones, which is not wanted if `to` is null, and what it adds to
+    // those of scale and shift. NaN passes gradients on, as in PyTorch (whose relu6 does so where no vector is filled).
     void back(int64_t n, int64_t r, int64_t first, int64_t count, const T *g, T *to, T &g_scale, T &g_shift) const {
-        const T *from = row(n, r) + first, a = factor(r), b = offset(r), low = lower, high = upper;
+        if (to)
+            back<true>(row(n, r) + first, factor(r), offset(r), count, g, to, g_scale, g_shift);
+        else
+            back<false>(row(n, r) + first, factor(r), offset(r), count, g, to, g_scale, g_shift);
+    }
+
+    template <bool write>
+    void back(const T *from, T a, T b, int64_t count, const T *g, T *to, T &g_scale, T &g_shift) const {
+        const T low = lower, high = upper;
         T sum = 0, product = 0;
 #pragma omp simd reduction(+ : sum, product)
         for (int64_t s = 0; s < count; ++s) {
             const T value = from[s] * a + b;
-            const T passed = (value > low) & (value < high) ? g[s] : T(0);
-            to[s] = passed * a;
+            const T passed = (value <= low) | (value >= high) ? T(0) : g[s];
+            if (write) to[s] = passed * a;
             sum += passed;
             product += passed * from[s];
         }

@@ -6,19 +6,28 @@ package pass a :class:`Deferred` on instead: what the convolution gave, and what
 that reads it next does that on the way, in forward and again in backward, so that only what the convolutions gave is
 kept.
 
-A block begins with :func:`defer` and ends with :func:`settle`; layers that are given a tensor return a tensor.
+A chain of layers begins with :func:`defer` and ends with :func:`settle`. What is called as a module gets a tensor.
 """
 from collections.abc import Callable
 from functools import cache
+from math import nan
 from typing import Any, NamedTuple, Optional
 
 import torch
 from torch import Tensor
 
 from .channels import channel_shuffle
-from .compiled import NAMES, call, is_autocasting, library, unwatched
+from .compiled import library
+from .cpp_function import CppFunction
+from .watched import is_watched
 
-CLAMPS = dict(none=0, relu=1, relu6=2)
+TYPES = (torch.float32, torch.float64)  # that there is C++ code for
+CLAMPS = dict(none=(nan, nan), relu=(0, nan), relu6=(0, 6))  # nothing is below or above NaN
+
+FORWARD = CppFunction('settle_forward', 'raw=N*C*S scale?=C shift?=C order?=C:index shortcut?=N*C*S y=N*C*S', 'N C S',
+                      clamps=True)
+BACKWARD = CppFunction('settle_backward', 'raw=N*C*S scale?=C shift?=C order?=C:index g=N*C*S gx?=N*C*S g_scale?=N*C '
+                       'g_shift?=N*C', 'N C S', clamps=True)
 
 
 class Deferred(NamedTuple):
@@ -65,8 +74,8 @@ def defer(x: Tensor) -> Tensor:
 
 
 def can_defer(x: Tensor) -> bool:
-    return (unwatched(x) and x.is_cpu and x.dtype in NAMES and x.dim() == 4 and x.numel() > 0
-            and not is_autocasting() and library() is not None)
+    return (not is_watched(x) and x.is_cpu and x.dtype in TYPES and x.dim() == 4 and x.numel() > 0
+            and not torch.is_autocast_enabled('cpu') and library() is not None)
 
 
 def settle(x: Tensor, shortcut: Optional[Tensor] = None) -> Tensor:
@@ -90,23 +99,34 @@ def value(raw: Tensor, scale: Optional[Tensor], shift: Optional[Tensor], clamp: 
 @cache
 def order_of(channels: int, shuffles: tuple[int, ...]) -> Tensor:
     """For every channel behind shuffles of so many groups its number before them, (C)."""
-    order = torch.arange(channels, device='cpu').view(1, -1)  # whatever the default device
-    for groups in shuffles:
-        order = channel_shuffle(order, groups)
-    return order[0].contiguous()
+    with torch.inference_mode(False):  # it is kept, and of use to others
+        order = torch.arange(channels, device='cpu').view(1, -1)  # whatever the default device
+        for groups in shuffles:
+            order = channel_shuffle(order, groups)
+        return order[0].contiguous()
 
 
-def differentiable_gradients(function: Callable, inputs: tuple, gradients: tuple, *settings: Any) -> tuple:
-    """The gradients of ``function(*inputs, *settings)`` as functions that can be differentiated again; None for inputs
-    that need none."""
+def reference_gradients(function: Callable, inputs: tuple, gradients: tuple, *settings: Any) -> tuple:
+    """The gradients of ``function(*inputs, *settings)`` by PyTorch's operations, None for inputs that need none.
+
+    They can be differentiated again where that is asked for.
+    """
+    again = torch.is_grad_enabled()
     with torch.enable_grad():
+        # Views, as one input may depend on another: the way from the outputs ends at these.
+        inputs = [x if x is None else x.view_as(x) for x in inputs]
         outputs = function(*inputs, *settings)
     outputs = outputs if isinstance(outputs, tuple) else (outputs, )
     pairs = [(y, g) for y, g in zip(outputs, gradients) if g is not None]
     needed = [x for x in inputs if x is not None and x.requires_grad]
-    found = iter(torch.autograd.grad([y for y, _ in pairs], needed, [g for _, g in pairs], create_graph=True,
+    found = iter(torch.autograd.grad([y for y, _ in pairs], needed, [g for _, g in pairs], create_graph=again,
                                      allow_unused=True))
     return tuple(next(found) if x is not None and x.requires_grad else None for x in inputs)
+
+
+def wants_reference(*gradients: Optional[Tensor]) -> bool:
+    """Whether backward has to be made of PyTorch's operations: to be differentiated again, or for somebody to see."""
+    return torch.is_grad_enabled() or is_watched(*(g for g in gradients if g is not None))
 
 
 def settled(raw: Tensor, scale: Optional[Tensor], shift: Optional[Tensor], shortcut: Optional[Tensor], clamp: str,
@@ -126,22 +146,21 @@ class Settle(torch.autograd.Function):
         n, c, h, w = raw.shape
         y = torch.empty_like(raw)
         shortcut = None if shortcut is None else shortcut.contiguous()
-        call(f'settle_forward_{NAMES[raw.dtype]}', (raw, scale, shift, order, shortcut, y),
-             CLAMPS[clamp], n, c, h * w)
+        FORWARD(raw.dtype, (raw, scale, shift, order, shortcut, y), (n, c, h * w), CLAMPS[clamp])
         return y
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple:
         raw, scale, shift, shortcut = ctx.saved_tensors
-        if torch.is_grad_enabled():  # a gradient of this gradient is wanted
-            found = differentiable_gradients(settled, (raw, scale, shift, shortcut), (gradient, ), *ctx.settings)
+        if wants_reference(gradient):
+            found = reference_gradients(settled, (raw, scale, shift, shortcut), (gradient, ), *ctx.settings)
             return *found, None, None
         clamp, order = ctx.settings
+        of_raw, of_scale, of_shift, of_shortcut, *_ = ctx.needs_input_grad
         gradient = gradient.contiguous()
         n, c, h, w = raw.shape
-        gx = torch.empty_like(raw)
-        g_scale, g_shift = raw.new_empty(n, c), raw.new_empty(n, c)
-        call(f'settle_backward_{NAMES[raw.dtype]}',
-             (raw, scale, shift, order, gradient, gx, g_scale, g_shift), CLAMPS[clamp], n, c, h * w)
-        g_scale, g_shift = (None, None) if scale is None else (g_scale.sum(0), g_shift.sum(0))
-        return gx, g_scale, g_shift, None if shortcut is None else gradient, None, None
+        gx = torch.empty_like(raw) if of_raw else None
+        sums = [raw.new_empty(n, c) for _ in range(2)] if of_scale or of_shift else (None, None)
+        if of_raw or sums[0] is not None:
+            BACKWARD(raw.dtype, (raw, scale, shift, order, gradient, gx, *sums), (n, c, h * w), CLAMPS[clamp])
+        return gx, *(None if g is None else g.sum(0) for g in sums), gradient if of_shortcut else None, None, None

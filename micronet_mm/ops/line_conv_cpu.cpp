@@ -5,6 +5,8 @@
 // A plane is copied (normalized) into a buffer with zeros before and after, along the axis of the filter; then every tap
 // is one shift of the whole plane, so the loops run over long contiguous rows whatever the plane's shape. A stride is
 // served by computing all positions and taking every second. A plane of a sample is a task.
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "deferred.h"
@@ -18,9 +20,8 @@ struct Plane {
     bool vertical;
     int64_t pitch, size, shift, first, positions;
 
-    Plane(int64_t H, int64_t W, int64_t k, int64_t stride, bool vertical)
-        : H(H), W(W), k(k), stride(stride), outH(vertical ? (H - 1) / stride + 1 : H),
-          outW(vertical ? W : (W - 1) / stride + 1), vertical(vertical), pitch(vertical ? W : W + k - 1),
+    Plane(int64_t H, int64_t W, int64_t outH, int64_t outW, int64_t k, int64_t stride, bool vertical)
+        : H(H), W(W), k(k), stride(stride), outH(outH), outW(outW), vertical(vertical), pitch(vertical ? W : W + k - 1),
           size(vertical ? (H + k - 1) * W : H * (W + k - 1)), shift(vertical ? W : 1), first(k / 2 * shift),
           positions(size - (k - 1) * shift) {}
 
@@ -90,11 +91,13 @@ void forward(const Deferred<T> &x, const T *w, T *y, T *mean, T *squares, int64_
     }
 }
 
-// g_w, g_scale and g_shift are sums of the samples by themselves: (N, ...).
+// g_w, g_scale and g_shift are sums of the samples by themselves: (N, ...). What is not wanted is null: g_w, gx, or
+// g_scale and g_shift.
 template <int k, typename T>
 void backward(const Deferred<T> &x, const T *w, const OutputGradient<T> &g, T *gx, T *g_w, T *g_scale, T *g_shift,
               int64_t N, int64_t M, const Plane &p, int threads) {
     const int64_t margin = (k - 1) * p.shift;
+    const bool of_input = gx || g_scale;
 #pragma omp parallel num_threads(threads)
     {
         std::vector<T> padded(p.size, T(0)), inner(p.size), errors(p.outH * p.outW);
@@ -103,61 +106,74 @@ void backward(const Deferred<T> &x, const T *w, const OutputGradient<T> &g, T *g
         for (int64_t n = 0; n < N; ++n)
             for (int64_t c = 0; c < x.C; ++c) {
                 const int64_t r = x.channel(c);
-                pad(p, x, n, r, padded.data());
+                if (g_w) pad(p, x, n, r, padded.data());
                 for (int64_t m = 0; m < M; ++m) {
                     const int64_t o = c * M + m;
                     g.values(n, o, x.C * M, p.outH * p.outW, 0, p.outH * p.outW, errors.data());
                     for (int64_t h = 0; h < p.outH; ++h)
                         for (int64_t v = 0; v < p.outW; ++v) spread[margin + p.at(h, v)] = errors[h * p.outW + v];
-                    T *own = g_w + (n * x.C * M + o) * k;
-                    for (int t = 0; t < k; ++t) {
-                        own[t] = 0;
-                        reversed[t] = w[o * k + k - 1 - t];
+                    if (g_w) {
+                        T *own = g_w + (n * x.C * M + o) * k;
+                        for (int t = 0; t < k; ++t) own[t] = 0;
+                        correlate_sums<k>(spread.data() + margin, padded.data(), p.shift, p.positions, own);
                     }
-                    correlate_sums<k>(spread.data() + margin, padded.data(), p.shift, p.positions, own);
+                    if (!of_input) continue;
+                    for (int t = 0; t < k; ++t) reversed[t] = w[o * k + k - 1 - t];
                     if (m == 0)
                         correlate<k, false>(spread.data(), reversed.data(), p.shift, p.size, inner.data());
                     else
                         correlate<k, true>(spread.data(), reversed.data(), p.shift, p.size, inner.data());
                 }
+                if (!of_input) continue;
                 T scale_sum = 0, shift_sum = 0;
-                T *to = gx + (n * x.C + r) * x.S;
+                T *to = gx ? gx + (n * x.C + r) * x.S : nullptr;
                 const int64_t rows = p.vertical ? 1 : p.H, length = x.S / rows;
                 for (int64_t h = 0; h < rows; ++h)
-                    x.back(n, r, h * length, length, inner.data() + p.first + h * p.pitch, to + h * length, scale_sum,
-                           shift_sum);
-                g_scale[n * x.C + r] = scale_sum;
-                g_shift[n * x.C + r] = shift_sum;
+                    x.back(n, r, h * length, length, inner.data() + p.first + h * p.pitch, to ? to + h * length : to,
+                           scale_sum, shift_sum);
+                if (g_scale) {
+                    g_scale[n * x.C + r] = scale_sum;
+                    g_shift[n * x.C + r] = shift_sum;
+                }
             }
     }
 }
 
+// The lengths of filters that there is code for.
+typedef std::integer_sequence<int, 3, 5, 7> Kernels;
+
+// Whether k is one of them; runs the instance for it.
+template <typename F, int... sizes>
+bool choose(int64_t k, F run, std::integer_sequence<int, sizes...>) {
+    return ((k == sizes && (run(std::integral_constant<int, sizes>{}), true)) || ...);
+}
+
 }  // namespace
 
-// One function per type: its code runs the instance for k, and returns whether there is one.
-#define CASES(CALL)                                   \
-    if (k == 3) { constexpr int K = 3; CALL; }        \
-    else if (k == 5) { constexpr int K = 5; CALL; }   \
-    else if (k == 7) { constexpr int K = 7; CALL; }   \
-    else return 0;                                    \
-    return 1;
+extern "C" bool line_conv_has(int64_t k) {
+    return choose(k, [](auto) {}, Kernels{});
+}
 
 #define EXPORT(NAME, T)                                                                                               \
-    extern "C" int line_conv_forward_##NAME(const T *raw, const T *scale, const T *shift, const int64_t *order,       \
-                                            const T *w, T *y, T *mean, T *squares, int64_t clamp, int64_t N,          \
-                                            int64_t C, int64_t M, int64_t H, int64_t W, int64_t k, int64_t stride,    \
-                                            int64_t vertical, int64_t threads) {                                      \
-        const Plane p(H, W, k, stride, vertical);                                                                     \
-        const Deferred<T> x(raw, scale, shift, order, clamp, C, H * W);                                               \
-        CASES((forward<K>(x, w, y, mean, squares, N, M, p, threads)))                                                 \
+    extern "C" void line_conv_forward_##NAME(const T *raw, const T *scale, const T *shift, const int64_t *order,      \
+                                             const T *w, T *y, T *mean, T *squares, double lower, double upper,       \
+                                             int64_t N, int64_t C, int64_t M, int64_t H, int64_t W, int64_t outH,     \
+                                             int64_t outW, int64_t k, int64_t stride, int64_t vertical,               \
+                                             int64_t threads) {                                                       \
+        const Plane p(H, W, outH, outW, k, stride, vertical);                                                         \
+        const Deferred<T> x{raw, scale, shift, order, T(lower), T(upper), C, H * W};                                  \
+        choose(k, [&](auto size) { forward<size>(x, w, y, mean, squares, N, M, p, threads); }, Kernels{});            \
     }                                                                                                                 \
-    extern "C" int line_conv_backward_##NAME(                                                                         \
+    extern "C" void line_conv_backward_##NAME(                                                                        \
         const T *raw, const T *scale, const T *shift, const int64_t *order, const T *w, const T *g, const T *y,       \
-        const T *a, const T *b, T *gx, T *g_w, T *g_scale, T *g_shift, int64_t clamp, int64_t N, int64_t C,           \
-        int64_t M, int64_t H, int64_t W, int64_t k, int64_t stride, int64_t vertical, int64_t threads) {              \
-        const Plane p(H, W, k, stride, vertical);                                                                     \
-        const Deferred<T> x(raw, scale, shift, order, clamp, C, H * W);                                               \
-        CASES((backward<K>(x, w, OutputGradient<T>{g, y, a, b}, gx, g_w, g_scale, g_shift, N, M, p, threads)))        \
+        const T *a, const T *b, T *gx, T *g_w, T *g_scale, T *g_shift, double lower, double upper, int64_t N,         \
+        int64_t C, int64_t M, int64_t H, int64_t W, int64_t outH, int64_t outW, int64_t k, int64_t stride,            \
+        int64_t vertical, int64_t threads) {                                                                          \
+        const Plane p(H, W, outH, outW, k, stride, vertical);                                                         \
+        const Deferred<T> x{raw, scale, shift, order, T(lower), T(upper), C, H * W};                                  \
+        const OutputGradient<T> errors{g, y, a, b};                                                                   \
+        choose(k, [&](auto size) { backward<size>(x, w, errors, gx, g_w, g_scale, g_shift, N, M, p, threads); },      \
+               Kernels{});                                                                                            \
     }
 
 EXPORT(float32, float)

@@ -88,15 +88,15 @@ void outer(const T *e, int64_t rows, const T *x, int64_t depth, int64_t vectors,
 }
 
 struct Shape {
-    int64_t N, I, O, G, S, segment;  // samples, input and output channels of a group, groups, positions, at a time
-    int64_t segments() const { return (S + segment - 1) / segment; }
-    int64_t tasks() const { return N * segments() * G; }
+    int64_t N, I, O, G, S;      // samples, input and output channels of a group, groups, positions
+    int64_t segments, segment;  // how many, of how many positions
+    int64_t tasks() const { return N * segments * G; }
 };
 
 // Where task t works.
 struct Task {
     int64_t n, segment, g, first, last;
-    Task(const Shape &p, int64_t t) : n(t / p.G / p.segments()), segment(t / p.G % p.segments()), g(t % p.G) {
+    Task(const Shape &p, int64_t t) : n(t / p.G / p.segments), segment(t / p.G % p.segments), g(t % p.G) {
         first = segment * p.segment;
         last = first + p.segment < p.S ? first + p.segment : p.S;
     }
@@ -128,18 +128,20 @@ void forward(const Deferred<T> &x, const T *w, T *y, T *mean, T *squares, const 
                 for (int64_t o = 0; o < p.O; ++o)
                     for (int64_t s = 0; s < count; ++s) out[o * p.S + first + s] = outputs[o * TILE<T> + s];
             }
-            const int64_t to = (t.n * p.segments() + t.segment) * p.G * p.O + t.g * p.O;
+            const int64_t to = (t.n * p.segments + t.segment) * p.G * p.O + t.g * p.O;
             for (int64_t o = 0; o < p.O; ++o)
                 moments(out + o * p.S + t.first, t.last - t.first, mean + to + o, squares + to + o);
         }
     }
 }
 
-// g_w, g_scale and g_shift are sums of the segments by themselves: (N * segments, ...).
+// g_w, g_scale and g_shift are sums of the segments by themselves: (N * segments, ...). What is not wanted is null: g_w,
+// gx, or g_scale and g_shift.
 template <typename T>
 void backward(const Deferred<T> &x, const T *w, const OutputGradient<T> &g, T *gx, T *g_w, T *g_scale, T *g_shift,
               const Shape &p, int threads) {
     const int64_t weights = p.O * p.I;
+    const bool of_input = gx || g_scale;
 #pragma omp parallel num_threads(threads)
     {
         std::vector<T> inputs(p.I * TILE<T>), errors(p.O * TILE<T>), back(p.I * TILE<T>), turned(weights);
@@ -156,23 +158,25 @@ void backward(const Deferred<T> &x, const T *w, const OutputGradient<T> &g, T *g
             for (int64_t i = 0; i < p.I; ++i) scale_sums[i] = shift_sums[i] = 0;
             for (int64_t first = t.first; first < t.last; first += TILE<T>) {
                 const int64_t count = t.last - first < TILE<T> ? t.last - first : TILE<T>;
-                const int64_t vectors = fill(x, t, p.I, first, count, inputs.data());
+                const int64_t vectors = g_w ? fill(x, t, p.I, first, count, inputs.data())
+                                            : (count + LANES<T> - 1) / LANES<T>;
                 for (int64_t o = 0; o < p.O; ++o) {
                     g.values(t.n, t.g * p.O + o, p.G * p.O, p.S, first, count, errors.data() + o * TILE<T>);
                     for (int64_t s = count; s < vectors * LANES<T>; ++s) errors[o * TILE<T> + s] = 0;
                 }
-                outer<T>(errors.data(), p.O, inputs.data(), p.I, vectors, sums);
+                if (g_w) outer<T>(errors.data(), p.O, inputs.data(), p.I, vectors, sums);
+                if (!of_input) continue;
                 product(turned.data(), p.I, p.O, errors.data(), vectors, back.data());
                 for (int64_t i = 0; i < p.I; ++i) {
                     const int64_t r = x.channel(t.g * p.I + i);
-                    x.back(t.n, r, first, count, back.data() + i * TILE<T>, gx + (t.n * x.C + r) * p.S + first,
-                           scale_sums[i], shift_sums[i]);
+                    x.back(t.n, r, first, count, back.data() + i * TILE<T>,
+                           gx ? gx + (t.n * x.C + r) * p.S + first : nullptr, scale_sums[i], shift_sums[i]);
                 }
             }
-            const int64_t part = t.n * p.segments() + t.segment;
-            for (int64_t i = 0; i < weights; ++i)
+            const int64_t part = t.n * p.segments + t.segment;
+            for (int64_t i = 0; g_w && i < weights; ++i)
                 g_w[(part * p.G + t.g) * weights + i] = sum_of<T>(sums[i]);
-            for (int64_t i = 0; i < p.I; ++i) {
+            for (int64_t i = 0; g_scale && i < p.I; ++i) {
                 const int64_t to = part * x.C + x.channel(t.g * p.I + i);
                 g_scale[to] = scale_sums[i];
                 g_shift[to] = shift_sums[i];
@@ -184,21 +188,20 @@ void backward(const Deferred<T> &x, const T *w, const OutputGradient<T> &g, T *g
 }  // namespace
 
 #define EXPORT(NAME, T)                                                                                               \
-    extern "C" int pointwise_forward_##NAME(const T *raw, const T *scale, const T *shift, const int64_t *order,       \
-                                            const T *w, T *y, T *mean, T *squares, int64_t clamp, int64_t N,          \
-                                            int64_t I, int64_t O, int64_t G, int64_t S, int64_t segment,              \
-                                            int64_t threads) {                                                        \
-        forward<T>(Deferred<T>(raw, scale, shift, order, clamp, G * I, S), w, y, mean, squares,                       \
-                   Shape{N, I, O, G, S, segment}, threads);                                                                    \
-        return 1;                                                                                                     \
+    extern "C" void pointwise_forward_##NAME(const T *raw, const T *scale, const T *shift, const int64_t *order,      \
+                                             const T *w, T *y, T *mean, T *squares, double lower, double upper,       \
+                                             int64_t N, int64_t I, int64_t O, int64_t G, int64_t S, int64_t segments, \
+                                             int64_t segment, int64_t threads) {                                      \
+        forward<T>(Deferred<T>{raw, scale, shift, order, T(lower), T(upper), G * I, S}, w, y, mean, squares,          \
+                   Shape{N, I, O, G, S, segments, segment}, threads);                                                 \
     }                                                                                                                 \
-    extern "C" int pointwise_backward_##NAME(                                                                         \
+    extern "C" void pointwise_backward_##NAME(                                                                        \
         const T *raw, const T *scale, const T *shift, const int64_t *order, const T *w, const T *g, const T *y,       \
-        const T *a, const T *b, T *gx, T *g_w, T *g_scale, T *g_shift, int64_t clamp, int64_t N, int64_t I,           \
-        int64_t O, int64_t G, int64_t S, int64_t segment, int64_t threads) {                                          \
-        backward<T>(Deferred<T>(raw, scale, shift, order, clamp, G * I, S), w, OutputGradient<T>{g, y, a, b}, gx,     \
-                    g_w, g_scale, g_shift, Shape{N, I, O, G, S, segment}, threads);                                            \
-        return 1;                                                                                                     \
+        const T *a, const T *b, T *gx, T *g_w, T *g_scale, T *g_shift, double lower, double upper, int64_t N,         \
+        int64_t I, int64_t O, int64_t G, int64_t S, int64_t segments, int64_t segment, int64_t threads) {             \
+        backward<T>(Deferred<T>{raw, scale, shift, order, T(lower), T(upper), G * I, S}, w,                           \
+                    OutputGradient<T>{g, y, a, b}, gx, g_w, g_scale, g_shift,                                         \
+                    Shape{N, I, O, G, S, segments, segment}, threads);                                                \
     }
 
 EXPORT(float32, float)

@@ -16,14 +16,19 @@ void forward(const Deferred<T> &x, const T *shortcut, T *y, int64_t N, int threa
         }
 }
 
+// What is not wanted is null: gx, or g_scale and g_shift.
 template <typename T>
 void backward(const Deferred<T> &x, const T *g, T *gx, T *g_scale, T *g_shift, int64_t N, int threads) {
 #pragma omp parallel for collapse(2) schedule(static) num_threads(threads)
     for (int64_t n = 0; n < N; ++n)
         for (int64_t c = 0; c < x.C; ++c) {
             const int64_t r = x.channel(c), row = n * x.C + r;
-            g_scale[row] = g_shift[row] = 0;
-            x.back(n, r, 0, x.S, g + (n * x.C + c) * x.S, gx + row * x.S, g_scale[row], g_shift[row]);
+            T scale_sum = 0, shift_sum = 0;
+            x.back(n, r, 0, x.S, g + (n * x.C + c) * x.S, gx ? gx + row * x.S : nullptr, scale_sum, shift_sum);
+            if (g_scale) {
+                g_scale[row] = scale_sum;
+                g_shift[row] = shift_sum;
+            }
         }
 }
 
@@ -56,22 +61,20 @@ void join(const T *mean, const T *squares, T *row_mean, T *variance, int64_t N, 
 }  // namespace
 
 #define EXPORT(NAME, T)                                                                                               \
-    extern "C" int settle_forward_##NAME(const T *raw, const T *scale, const T *shift, const int64_t *order,          \
-                                         const T *shortcut, T *y, int64_t clamp, int64_t N, int64_t C, int64_t S,     \
-                                         int64_t threads) {                                                           \
-        forward(Deferred<T>(raw, scale, shift, order, clamp, C, S), shortcut, y, N, threads);                         \
-        return 1;                                                                                                     \
+    extern "C" void settle_forward_##NAME(const T *raw, const T *scale, const T *shift, const int64_t *order,         \
+                                          const T *shortcut, T *y, double lower, double upper, int64_t N, int64_t C,  \
+                                          int64_t S, int64_t threads) {                                               \
+        forward(Deferred<T>{raw, scale, shift, order, T(lower), T(upper), C, S}, shortcut, y, N, threads);            \
     }                                                                                                                 \
-    extern "C" int settle_backward_##NAME(const T *raw, const T *scale, const T *shift, const int64_t *order,         \
-                                          const T *g, T *gx, T *g_scale, T *g_shift, int64_t clamp, int64_t N,        \
-                                          int64_t C, int64_t S, int64_t threads) {                                    \
-        backward(Deferred<T>(raw, scale, shift, order, clamp, C, S), g, gx, g_scale, g_shift, N, threads);            \
-        return 1;                                                                                                     \
+    extern "C" void settle_backward_##NAME(const T *raw, const T *scale, const T *shift, const int64_t *order,        \
+                                           const T *g, T *gx, T *g_scale, T *g_shift, double lower, double upper,     \
+                                           int64_t N, int64_t C, int64_t S, int64_t threads) {                        \
+        backward(Deferred<T>{raw, scale, shift, order, T(lower), T(upper), C, S}, g, gx, g_scale, g_shift, N,         \
+                 threads);                                                                                            \
     }                                                                                                                 \
-    extern "C" int join_moments_##NAME(const T *mean, const T *squares, T *row_mean, T *variance, int64_t N,          \
-                                       int64_t P, int64_t C, int64_t S, int64_t step, int64_t) {                      \
+    extern "C" void join_moments_##NAME(const T *mean, const T *squares, T *row_mean, T *variance, int64_t N,         \
+                                        int64_t P, int64_t C, int64_t S, int64_t step, int64_t) {                     \
         join(mean, squares, row_mean, variance, N, P, C, S, step);                                                    \
-        return 1;                                                                                                     \
     }
 
 EXPORT(float32, float)

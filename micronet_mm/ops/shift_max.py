@@ -10,17 +10,12 @@ import torch
 from torch import Tensor
 
 from .channels import channel_roll
-from .compiled import call, is_off, library, unwatched, warn_of_reference
-from .deferred import Deferred, differentiable_gradients, settle
-
-# Type of x -> name in the C++ library, type of the arithmetic and of the coefficients there.
-TYPES = {
-    torch.float32: ('float32', torch.float32),
-    torch.float64: ('float64', torch.float64),
-    torch.bfloat16: ('bfloat16', torch.float32),
-}
-MOST = 3  # J and K that C++ has code for
-SEGMENT = 1024  # positions that C++ takes as one task when channels come last
+from .compiled import has_code, is_off, library, warn_of_reference
+from .cpp_function import TYPES
+from .deferred import Deferred, settle
+from .shift_max_cpu import CompiledShiftMax
+from .shift_max_formula import reference_shift_max
+from .watched import is_watched
 
 
 def shift_max(x: Tensor, coefficients: Tensor, groups: int, shift: str = 'grouped') -> Tensor:
@@ -42,10 +37,12 @@ def shift_max(x: Tensor, coefficients: Tensor, groups: int, shift: str = 'groupe
     bias = None
     if isinstance(x, Deferred):
         x, coefficients, bias = of_raw(x, coefficients, groups, shift)
-    if has_code(x, coefficients):
-        if x.is_cpu and library() is not None:
+    if not is_watched(x, coefficients) and fits(x, coefficients, groups):
+        fusions, shifts = coefficients.shape[1:3]
+        if x.is_cpu and x.dtype in TYPES and library() is not None and has_code('shift_max', shifts, fusions):
             return CompiledShiftMax.apply(x, coefficients, bias, groups, shift)
-        if x.is_cuda and bias is None and triton_shift_max() is not None:
+        if x.is_cuda and bias is None and triton_shift_max() is not None and triton_shift_max().has_code(
+                x.dtype, shifts, fusions):
             return triton_shift_max().apply(x, coefficients, groups, shift)
     return reference_shift_max(x, coefficients, groups, shift, bias)
 
@@ -62,37 +59,11 @@ def of_raw(x: Deferred, coefficients: Tensor, groups: int, shift: str) -> tuple[
     return x.raw, coefficients * scale, (coefficients * offset).sum(2)
 
 
-def reference_shift_max(x: Tensor, coefficients: Tensor, groups: int, shift: str = 'grouped',
-                        bias: Optional[Tensor] = None) -> Tensor:
-    """:func:`shift_max` as the formula says it: for export, compilers, double backward, and to compare with.
-
-    ``bias``, (N, K, C), is added to the fusions.
-    """
-    shifted = [channel_roll(x, groups, j, shift) for j in range(coefficients.shape[2])]
-    fusions = []
-    for k in range(coefficients.shape[1]):
-        fusion = coefficients[:, k, 0, :, None, None] * shifted[0]
-        for j in range(1, coefficients.shape[2]):
-            fusion = fusion + coefficients[:, k, j, :, None, None] * shifted[j]
-        fusions.append(fusion if bias is None else fusion + bias[:, k, :, None, None])
-    if len(fusions) == 1:
-        return fusions[0]
-    return torch.maximum(fusions[0], fusions[1]) if len(fusions) == 2 else torch.stack(fusions).amax(0)
-
-
-def gathered_shift_max(x: Tensor, coefficients: Tensor, partner: Tensor) -> Tensor:
-    """:func:`shift_max` without a loop, for TorchScript: what it compiles can then be exported to ONNX.
-
-    It takes K * J times the memory of ``x``. ``partner`` is (J, C), of :func:`partners`.
-    """
-    return (coefficients[..., None, None] * x[:, partner][:, None]).sum(2).amax(1)
-
-
-def has_code(x: Tensor, coefficients: Tensor) -> bool:
-    """Whether there is C++ or Triton code for these."""
-    types = TYPES if x.is_cpu else (*TYPES, torch.float16)
-    return (unwatched(x, coefficients) and x.dtype in types and x.dim() == 4 and coefficients.dtype == x.dtype
-            and max(coefficients.shape[1:3]) <= MOST)
+def fits(x: Tensor, coefficients: Tensor, groups: int) -> bool:
+    """Whether these are what C++ and Triton take; the formula takes more, or says what is wrong."""
+    return (x.dim() == coefficients.dim() == 4 and x.numel() > 0 and coefficients.dtype == x.dtype
+            and coefficients.device == x.device and groups > 0 and x.shape[1] % groups == 0
+            and (coefficients.shape[0], coefficients.shape[3]) == x.shape[:2])
 
 
 @cache
@@ -108,68 +79,3 @@ def triton_shift_max() -> Optional[type[torch.autograd.Function]]:
     except Exception as error:  # of Triton, of its compiler, of the driver: they have no base in common
         warn_of_reference(error)
         return None
-
-
-@cache
-def partners(channels: int, groups: int, shifts: int, shift: str) -> tuple[Tensor, Tensor]:
-    """For every shift j the partner of each channel, and the channel that each is the partner of; both (J, C)."""
-    numbers = torch.arange(channels, device='cpu').view(1, -1)  # whatever the default device
-    partner = torch.cat([channel_roll(numbers, groups, steps, shift) for steps in range(shifts)]).contiguous()
-    return partner, partner.argsort(1).contiguous()
-
-
-def memory_format(x: Tensor) -> torch.memory_format:
-    """That of the C++ code for ``x``."""
-    last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
-    return torch.channels_last if last else torch.contiguous_format
-
-
-class CompiledShiftMax(torch.autograd.Function):
-    """The C++ implementation. Saves the input and the coefficients, bias included."""
-
-    @staticmethod
-    def forward(ctx, x: Tensor, coefficients: Tensor, bias: Optional[Tensor], groups: int, shift: str) -> Tensor:
-        ctx.save_for_backward(x, coefficients, bias)
-        ctx.settings = groups, shift
-        layout = memory_format(x)
-        x = x.contiguous(memory_format=layout)
-        name, a, b, sizes, _ = arguments(x, coefficients, bias, layout)
-        partner, _ = partners(x.shape[1], groups, coefficients.shape[2], shift)
-        y = torch.empty_like(x)
-        if y.numel():
-            call(f'shift_max_forward_{name}', (x, a, b, partner, y), *sizes)
-        return y
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple:
-        x, coefficients, bias = ctx.saved_tensors
-        groups, shift = ctx.settings
-        if torch.is_grad_enabled():  # a gradient of this gradient is wanted
-            found = differentiable_gradients(with_bias, (x, coefficients, bias), (gradient, ), groups, shift)
-            return *found, None, None
-        layout = memory_format(x)
-        x, gradient = (t.contiguous(memory_format=layout) for t in (x, gradient))
-        name, a, b, sizes, parts = arguments(x, coefficients, bias, layout)
-        n, fusions, shifts, c = coefficients.shape
-        gx = torch.empty_like(x)
-        ga, gb = a.new_zeros(n, parts, fusions, shifts, c), a.new_zeros(n, parts, fusions, c)
-        if gx.numel():
-            call(f'shift_max_backward_{name}', (x, a, b, *partners(c, groups, shifts, shift), gradient, gx, ga, gb),
-                 *sizes)
-        ga, gb = (g.squeeze(1) if parts == 1 else g.sum(1) for g in (ga, gb))
-        return gx, ga.to(coefficients.dtype), None if bias is None else gb.to(bias.dtype), None, None
-
-
-def with_bias(x: Tensor, coefficients: Tensor, bias: Optional[Tensor], groups: int, shift: str) -> Tensor:
-    return reference_shift_max(x, coefficients, groups, shift, bias)
-
-
-def arguments(x: Tensor, coefficients: Tensor, bias: Optional[Tensor], layout: torch.memory_format) -> tuple:
-    """Of the C++ functions: the type's name, coefficients and bias in the type of the arithmetic, the sizes, and in how
-    many parts the sums over positions come."""
-    name, arithmetic = TYPES[x.dtype]
-    n, c, h, w = x.shape
-    a, b = (None if t is None else t.to(arithmetic).contiguous() for t in (coefficients, bias))
-    segment = SEGMENT if layout == torch.channels_last else 0
-    sizes = (n, c, h * w, coefficients.shape[2], coefficients.shape[1], segment)
-    return name, a, b, sizes, max(1, -(-h * w // segment)) if segment else 1

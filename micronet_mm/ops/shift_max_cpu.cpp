@@ -6,6 +6,7 @@
 // the number of threads.
 //
 // V below is a vector of values, or one value for the rest of a row that fills no vector.
+#include <type_traits>
 #include <vector>
 
 #include "vectors.h"
@@ -30,7 +31,8 @@ inline V fuse(const V (&values)[J], const W (&w)[K][J], const W (&b)[K], V (&fus
     return largest;
 }
 
-// How much of the gradient goes to each fusion: all of it to the largest, equal parts where several are.
+// How much of the gradient goes to each fusion: all of it to the largest, equal parts where several are. Where one is NaN
+// all get what torch.maximum (K = 2) and torch.amax give: the gradient, and NaN.
 template <int J, int K, typename V, typename W>
 inline void share(const V (&values)[J], const W (&w)[K][J], const W (&b)[K], V gradient, V (&parts)[K]) {
     if (K == 1) {
@@ -39,8 +41,14 @@ inline void share(const V (&values)[J], const W (&w)[K][J], const W (&b)[K], V g
     }
     V fusions[K], equal{};
     const V largest = fuse<J, K>(values, w, b, fusions), one = V{} + 1, zero{};
+    if (K == 2) {
+        const V half = select(fusions[0] == fusions[K - 1], gradient / 2, gradient);
+        parts[0] = select(fusions[0] < fusions[K - 1], zero, half);
+        parts[K - 1] = select(fusions[0] > fusions[K - 1], zero, half);
+        return;
+    }
     for (int k = 0; k < K; ++k) equal += select(fusions[k] == largest, one, zero);
-    for (int k = 0; k < K; ++k) parts[k] = select(fusions[k] == largest, gradient / equal, zero);
+    for (int k = 0; k < K; ++k) parts[k] = select(fusions[k] == largest, gradient, zero) / equal;
 }
 
 // The coefficients of all samples or of one: a is (K, J, C) of each, b (K, C) or null for zeros. Output channel c fuses
@@ -95,6 +103,7 @@ void forward_first(const T *x, T *y, const Plan<A> &plan, int threads) {
         }
 }
 
+// What is not wanted is null: gx, ga or gb.
 template <int J, int K, typename T, typename A>
 void backward_first(const T *x, const T *gy, T *gx, A *ga, A *gb, const Plan<A> &plan, int threads) {
     const int64_t C = plan.C, S = plan.S;
@@ -107,7 +116,7 @@ void backward_first(const T *x, const T *gy, T *gx, A *ga, A *gb, const Plan<A> 
             const int64_t i1 = p.inverse[(J > 1 ? 1 : 0) * C + c], i2 = p.inverse[(J > 2 ? 2 : 0) * C + c];
             const Rows<J, K, T, A> r0(sample, p, c), r1(sample, p, i1), r2(sample, p, i2);
             const T *g0 = gradient + c * S, *g1 = gradient + i1 * S, *g2 = gradient + i2 * S;
-            T *to = gx + (n * C + c) * S;
+            T *to = gx ? gx + (n * C + c) * S : nullptr;
             Sums<A> sums[K][J + 1];
             in_vectors<A>(S, [&](auto zero, int64_t s) {
                 typedef decltype(zero) V;
@@ -119,6 +128,7 @@ void backward_first(const T *x, const T *gy, T *gx, A *ga, A *gb, const Plan<A> 
                     for (int j = 0; j < J; ++j) sums[k][j].add(parts[k] * values[j]);
                     sums[k][J].add(parts[k]);
                 }
+                if (!gx) return;
                 if (J > 1) {
                     r1.read(s, values);
                     share<J, K>(values, r1.w, r1.b, load<V>(g1 + s), parts);
@@ -132,8 +142,8 @@ void backward_first(const T *x, const T *gy, T *gx, A *ga, A *gb, const Plan<A> 
                 store(to + s, sum);
             });
             for (int k = 0; k < K; ++k) {
-                for (int j = 0; j < J; ++j) ga[((n * K + k) * J + j) * C + c] = sums[k][j].total();
-                gb[(n * K + k) * C + c] = sums[k][J].total();
+                for (int j = 0; ga && j < J; ++j) ga[((n * K + k) * J + j) * C + c] = sums[k][j].total();
+                if (gb) gb[(n * K + k) * C + c] = sums[k][J].total();
             }
         }
 }
@@ -163,8 +173,9 @@ struct Columns {
 };
 
 template <int J, int K, typename T, typename A>
-void forward_last(const T *x, T *y, const Plan<A> &plan, int64_t segment, int threads) {
-    const int64_t C = plan.C, S = plan.S, segments = (S + segment - 1) / segment;
+void forward_last(const T *x, T *y, const Plan<A> &plan, int64_t segments, int64_t segment,
+                   int threads) {
+    const int64_t C = plan.C, S = plan.S;
 #pragma omp parallel num_threads(threads)
     {
         std::vector<A> values(J * C);
@@ -186,10 +197,11 @@ void forward_last(const T *x, T *y, const Plan<A> &plan, int64_t segment, int th
     }
 }
 
-// ga and gb are sums of the segments by themselves: (N * segments, ...).
+// ga and gb are sums of the segments by themselves: (N * segments, ...). What is not wanted is null: gx, ga or gb.
 template <int J, int K, typename T, typename A>
-void backward_last(const T *x, const T *gy, T *gx, A *ga, A *gb, const Plan<A> &plan, int64_t segment, int threads) {
-    const int64_t C = plan.C, S = plan.S, segments = (S + segment - 1) / segment;
+void backward_last(const T *x, const T *gy, T *gx, A *ga, A *gb, const Plan<A> &plan, int64_t segments,
+                   int64_t segment, int threads) {
+    const int64_t C = plan.C, S = plan.S;
 #pragma omp parallel num_threads(threads)
     {
         std::vector<A> values(J * C), back(J * C);
@@ -197,9 +209,10 @@ void backward_last(const T *x, const T *gy, T *gx, A *ga, A *gb, const Plan<A> &
         for (int64_t n = 0; n < plan.N; ++n)
             for (int64_t part = 0; part < segments; ++part) {
                 const Plan<A> p = plan.sample(n, J, K);
-                A *own_a = ga + (n * segments + part) * K * J * C, *own_b = gb + (n * segments + part) * K * C;
-                for (int64_t i = 0; i < K * J * C; ++i) own_a[i] = 0;
-                for (int64_t i = 0; i < K * C; ++i) own_b[i] = 0;
+                A *own_a = ga ? ga + (n * segments + part) * K * J * C : nullptr;
+                A *own_b = gb ? gb + (n * segments + part) * K * C : nullptr;
+                for (int64_t i = 0; ga && i < K * J * C; ++i) own_a[i] = 0;
+                for (int64_t i = 0; gb && i < K * C; ++i) own_b[i] = 0;
                 for (int64_t s = part * segment; s < S && s < (part + 1) * segment; ++s) {
                     const int64_t row = (n * S + s) * C;
                     shifted<J>(x + row, p.partner, C, values.data());
@@ -208,18 +221,19 @@ void backward_last(const T *x, const T *gy, T *gx, A *ga, A *gb, const Plan<A> &
                         const Columns<J, K, V> columns(values.data(), p, c);
                         V parts[K];
                         share<J, K>(columns.values, columns.w, columns.b, load<V>(gy + row + c), parts);
-                        for (int k = 0; k < K; ++k) store(own_b + k * C + c, load<V>(own_b + k * C + c) + parts[k]);
+                        for (int k = 0; gb && k < K; ++k)
+                            store(own_b + k * C + c, load<V>(own_b + k * C + c) + parts[k]);
                         for (int j = 0; j < J; ++j) {
                             V sum = zero;
                             for (int k = 0; k < K; ++k) {
                                 A *own = own_a + (k * J + j) * C + c;
-                                store(own, load<V>(own) + parts[k] * columns.values[j]);
+                                if (ga) store(own, load<V>(own) + parts[k] * columns.values[j]);
                                 sum += parts[k] * columns.w[k][j];
                             }
                             store(back.data() + j * C + c, sum);
                         }
                     });
-                    for (int64_t c = 0; c < C; ++c) {
+                    for (int64_t c = 0; gx && c < C; ++c) {
                         A sum = 0;
                         for (int j = 0; j < J; ++j) sum += back[j * C + p.inverse[j * C + c]];
                         store(gx + row + c, sum);
@@ -229,37 +243,47 @@ void backward_last(const T *x, const T *gy, T *gx, A *ga, A *gb, const Plan<A> &
     }
 }
 
+// Whether there is code for J shifts and K fusions; runs the instance for them.
+template <typename F>
+bool choose(int64_t J, int64_t K, F run) {
+#define CASE(J_, K_) \
+    if (J == J_ && K == K_) return run(std::integral_constant<int, J_>{}, std::integral_constant<int, K_>{}), true;
+    CASE(1, 1) CASE(1, 2) CASE(1, 3)
+    CASE(2, 1) CASE(2, 2) CASE(2, 3)
+    CASE(3, 1) CASE(3, 2) CASE(3, 3)
+    return false;
+}
+
 }  // namespace
 
-// One function per type: its code runs the instance for J and K, and returns whether there is one.
-#define CASE(J_, K_, CALL) \
-    if (J == J_ && K == K_) { constexpr int JJ = J_, KK = K_; CALL; return 1; }
-#define CASES(CALL)                                       \
-    CASE(1, 1, CALL) CASE(1, 2, CALL) CASE(1, 3, CALL)    \
-    CASE(2, 1, CALL) CASE(2, 2, CALL) CASE(2, 3, CALL)    \
-    CASE(3, 1, CALL) CASE(3, 2, CALL) CASE(3, 3, CALL)    \
-    return 0;
+extern "C" bool shift_max_has(int64_t J, int64_t K) {
+    return choose(J, K, [](auto, auto) {});
+}
 
 // `segment` is 0 for channels first, and the positions in a segment for channels last.
 #define EXPORT(NAME, T, A)                                                                                            \
-    extern "C" int shift_max_forward_##NAME(const void *x, const A *a, const A *b, const int64_t *partner, void *y,   \
-                                            int64_t N, int64_t C, int64_t S, int64_t J, int64_t K, int64_t segment,   \
-                                            int64_t threads) {                                                        \
+    extern "C" void shift_max_forward_##NAME(const T *x, const A *a, const A *b, const int64_t *partner, T *y,        \
+                                             int64_t N, int64_t C, int64_t S, int64_t J, int64_t K, int64_t segments, \
+                                             int64_t segment, int64_t threads) {                                      \
         const Plan<A> plan{a, b, partner, nullptr, N, C, S};                                                          \
-        if (segment) {                                                                                                \
-            CASES((forward_last<JJ, KK, T, A>((const T *)x, (T *)y, plan, segment, threads)))                         \
-        }                                                                                                             \
-        CASES((forward_first<JJ, KK, T, A>((const T *)x, (T *)y, plan, threads)))                                     \
+        choose(J, K, [&](auto shifts, auto fusions) {                                                                 \
+            if (segment)                                                                                              \
+                forward_last<shifts, fusions, T, A>(x, y, plan, segments, segment, threads);                          \
+            else                                                                                                      \
+                forward_first<shifts, fusions, T, A>(x, y, plan, threads);                                            \
+        });                                                                                                           \
     }                                                                                                                 \
-    extern "C" int shift_max_backward_##NAME(const void *x, const A *a, const A *b, const int64_t *partner,           \
-                                             const int64_t *inverse, const void *gy, void *gx, A *ga, A *gb,          \
-                                             int64_t N, int64_t C, int64_t S, int64_t J, int64_t K, int64_t segment,  \
-                                             int64_t threads) {                                                       \
+    extern "C" void shift_max_backward_##NAME(const T *x, const A *a, const A *b, const int64_t *partner,             \
+                                              const int64_t *inverse, const T *gy, T *gx, A *ga, A *gb, int64_t N,    \
+                                              int64_t C, int64_t S, int64_t J, int64_t K, int64_t segments,           \
+                                              int64_t segment, int64_t threads) {                                     \
         const Plan<A> plan{a, b, partner, inverse, N, C, S};                                                          \
-        if (segment) {                                                                                                \
-            CASES((backward_last<JJ, KK, T, A>((const T *)x, (const T *)gy, (T *)gx, ga, gb, plan, segment, threads))) \
-        }                                                                                                             \
-        CASES((backward_first<JJ, KK, T, A>((const T *)x, (const T *)gy, (T *)gx, ga, gb, plan, threads)))            \
+        choose(J, K, [&](auto shifts, auto fusions) {                                                                 \
+            if (segment)                                                                                              \
+                backward_last<shifts, fusions, T, A>(x, gy, gx, ga, gb, plan, segments, segment, threads);            \
+            else                                                                                                      \
+                backward_first<shifts, fusions, T, A>(x, gy, gx, ga, gb, plan, threads);                              \
+        });                                                                                                           \
     }
 
 EXPORT(float32, float, float)

@@ -11,8 +11,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .deferred import differentiable_gradients
-from .shift_max import reference_shift_max
+from .deferred import reference_gradients, wants_reference
+from .shift_max_formula import reference_shift_max
 
 # Type of x and of the coefficients -> type of the arithmetic.
 TYPES = {
@@ -103,18 +103,24 @@ def fuse_all(a, real, channels, x0, x1, x2, J: tl.constexpr, K: tl.constexpr):
 
 @triton.jit
 def share(a, real, channels, x0, x1, x2, g, J: tl.constexpr, K: tl.constexpr):
-    """How much of the gradient g goes to each fusion: all of it to the largest, equal parts where several are."""
+    """How much of the gradient g goes to each fusion: all of it to the largest, equal parts where several are.
+
+    Where one is NaN, all get what torch.maximum (K = 2) and torch.amax give: the gradient, and NaN.
+    """
     if K == 1:
         return g, g, g
     else:
         f0, f1, f2, largest = fuse_all(a, real, channels, x0, x1, x2, J, K)
-        equal = (f0 == largest).to(tl.int32) + (f1 == largest).to(tl.int32)
-        part = tl.where(equal > 1, g * 0.5, g)
-        if K > 2:
-            equal += (f2 == largest).to(tl.int32)
+        if K == 2:
+            part = tl.where(f0 == f1, g * 0.5, g)
+            return tl.where(f0 < f1, 0.0, part), tl.where(f0 > f1, 0.0, part), part
+        else:
+            equal = (f0 == largest).to(tl.int32) + (f1 == largest).to(tl.int32) + (f2 == largest).to(tl.int32)
             part = tl.where(equal > 2, g / 3, tl.where(equal > 1, g * 0.5, g))
-        return (tl.where(f0 == largest, part, 0.0), tl.where(f1 == largest, part, 0.0),
-                tl.where(f2 == largest, part, 0.0))
+            part = tl.where(equal > 0, part, float('nan'))
+            return (tl.where((f0 == largest) | (equal == 0), part, 0.0),
+                    tl.where((f1 == largest) | (equal == 0), part, 0.0),
+                    tl.where((f2 == largest) | (equal == 0), part, 0.0))
 
 
 @triton.jit
@@ -240,6 +246,10 @@ class TritonShiftMax(torch.autograd.Function):
     """The Triton implementation. Saves the input and the coefficients; the output keeps the input's memory format."""
 
     @staticmethod
+    def has_code(dtype: torch.dtype, shifts: int, fusions: int) -> bool:
+        return dtype in TYPES and max(shifts, fusions) <= MOST
+
+    @staticmethod
     def forward(ctx, x: Tensor, coefficients: Tensor, groups: int, shift: str) -> Tensor:
         ctx.save_for_backward(x, coefficients)
         ctx.settings = groups, shift
@@ -252,8 +262,8 @@ class TritonShiftMax(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple:
         x, coefficients = ctx.saved_tensors
-        if torch.is_grad_enabled():  # a gradient of this gradient is wanted
-            found = differentiable_gradients(reference_shift_max, (x, coefficients), (gradient, ), *ctx.settings)
+        if wants_reference(gradient):
+            found = reference_gradients(reference_shift_max, (x, coefficients), (gradient, ), *ctx.settings)
             return *found, None, None
         x = dense(x)
         gx = torch.empty_like(x)

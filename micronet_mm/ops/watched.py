@@ -1,0 +1,66 @@
+"""Is anybody watching?
+
+C++ and Triton are invisible to PyTorch: its dispatcher sees no operation there, so a mode that counts them, a tracer, a
+transform or a hook would get nothing, or the wrong thing. Whoever is about to run such code asks here first, and runs
+PyTorch's own operations where the answer is yes.
+"""
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import reduce
+from operator import or_
+
+import torch
+from torch import Tensor, nn
+from torch._C import DispatchKey, DispatchKeySet
+from torch.autograd import forward_ad
+from torch.nn.modules import module as of_all
+from torch.overrides import _get_current_function_mode_stack
+from torch.utils._device import DeviceContext
+
+HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks')
+# What a call of plain tensors passes on its way through the dispatcher. Whatever else stands there wants to see
+# operations: modes, transforms, tracers; fake, batched and wrapped tensors; other kinds of memory. Autocast wants other
+# types only.
+PLAIN = reduce(or_, (DispatchKeySet(key).raw_repr() for key in (
+    DispatchKey.BackendSelect, DispatchKey.ADInplaceOrView, DispatchKey.CPU, DispatchKey.CUDA, DispatchKey.AutogradCPU,
+    DispatchKey.AutogradCUDA, DispatchKey.AutocastCPU, DispatchKey.AutocastCUDA)))
+
+_reference_only = ContextVar('reference_only', default=False)
+
+
+@contextmanager
+def reference_only() -> Iterator[None]:
+    """Within it every operator runs through its PyTorch formulation, to compare with or to be looked into."""
+    token = _reference_only.set(True)
+    try:
+        yield
+    finally:
+        _reference_only.reset(token)
+
+
+def is_watched(*tensors: Tensor) -> bool:
+    """Whether anybody wants to see the operations on these tensors: by PyTorch's account of what a call would pass."""
+    # A compiler has to be asked first: it cannot follow the rest.
+    return (torch.compiler.is_compiling() or _reference_only.get() or has_modes()
+            or not is_plain(torch._C._dispatch_tls_local_include_set())
+            or any(type(x) not in (Tensor, nn.Parameter) or not is_plain(torch._C._dispatch_keys(x)) for x in tensors))
+
+
+def is_plain(keys: DispatchKeySet) -> bool:
+    return not keys.raw_repr() & ~PLAIN
+
+
+def has_modes() -> bool:
+    """Whether a mode is on that the dispatcher does not show: forward-mode differentiation, or one of functions.
+
+    That of ``with torch.device(...)`` looks at nothing but factories.
+    """
+    return forward_ad._current_level >= 0 or (bool(torch._C._len_torch_function_stack()) and not all(
+        isinstance(mode, DeviceContext) for mode in _get_current_function_mode_stack()))
+
+
+def is_hooked(module: nn.Module) -> bool:
+    """Whether a call of this module does more than its class says, so that it must be called, not seen through."""
+    return (any(getattr(module, name) or getattr(of_all, f'_global{name}') for name in HOOKS)
+            or 'forward' in vars(module) or module._compiled_call_impl is not None)
