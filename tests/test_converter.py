@@ -101,3 +101,14 @@ def test_tool_refuses_with_one_line_and_writes_nothing(write, message, tmp_path)
     assert re.search(message, run.stderr)
     assert (tmp_path / 'dst.pth').read_text() == 'what was there before'
     assert {p.name for p in tmp_path.iterdir()} <= {'src.pth', 'dst.pth'}
+
+
+@pytest.mark.parametrize('link', [None, 'symlink_to', 'hardlink_to'])
+def test_the_released_file_is_not_written_over(link, released, tmp_path):
+    source, target = tmp_path / 'src.pth', tmp_path / ('dst.pth' if link else '../' + tmp_path.name + '/src.pth')
+    source.write_bytes(released['m0'].read_bytes())
+    if link:
+        getattr(target, link)(source)
+    with pytest.raises(ValueError, match=r'is to be written and is .*src\.pth, which is to be read'):
+        convert_checkpoint(source, target)
+    assert source.read_bytes() == released['m0'].read_bytes()

@@ -6,7 +6,7 @@ import os.path as osp
 import _openmp  # noqa: F401
 from mmengine.config import Config
 
-from micronet_mm.checkpoint.newest import why_broken
+from micronet_mm.checkpoint.newest import check_resumable
 from micronet_mm.engine.cli import (
     build_runner,
     common_parser,
@@ -16,7 +16,8 @@ from micronet_mm.engine.cli import (
     one_line_errors,
     one_line_stops,
 )
-from micronet_mm.engine.preflight import check_files
+from micronet_mm.engine.preflight import check_files, require
+from micronet_mm.engine.resume import resume_newest
 
 
 def parse_args() -> argparse.Namespace:
@@ -35,16 +36,22 @@ def prepare(args: argparse.Namespace) -> Config:
         enable_amp(cfg, args.amp)
     if args.auto_scale_lr:
         enable_auto_scale_lr(cfg)
-    if args.resume:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
+    if args.resume and args.resume != 'auto':
+        cfg.resume, cfg.load_from = True, args.resume
     validates = ['val'] if cfg.get('val_cfg') else []
     check_files(cfg, [f'{phase}_dataloader' for phase in ['train', *validates]],
                 [f'{phase}_evaluator' for phase in validates])
-    if cfg.get('resume') and osp.exists(cfg.load_from or '') and (fault := why_broken(cfg.load_from)):
-        raise ValueError(f'{cfg.load_from} cannot be resumed from: {fault}. Name another checkpoint, or let --resume '
-                         'alone find the newest that is whole.')
+    if args.resume != 'auto':
+        check_start(cfg)
     return cfg
+
+
+def check_start(cfg: Config) -> None:
+    """Raise if what the run is to begin with is not there, or cannot be resumed from."""
+    if cfg.get('load_from'):
+        require(cfg.load_from, 'load_from', 'Name an existing checkpoint.')
+        if cfg.get('resume') and osp.exists(cfg.load_from):
+            check_resumable(cfg.load_from)
 
 
 def main() -> None:
@@ -52,7 +59,11 @@ def main() -> None:
     with one_line_errors():
         cfg = prepare(args)
     with one_line_stops():
-        build_runner(cfg).train()
+        runner = build_runner(cfg)
+        if args.resume == 'auto' and not resume_newest(runner):
+            with one_line_errors():
+                check_start(cfg)
+        runner.train()
 
 
 if __name__ == '__main__':

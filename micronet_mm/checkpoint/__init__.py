@@ -1,6 +1,10 @@
 """Checkpoints: what may be unpickled, where released weights go, and what fits a model."""
 from .compatibility import check_fits
 from .convert import convert_checkpoint, convert_state_dict, key_map
-from .safe_globals import allow_mmengine_checkpoints
+from .errors import BrokenCheckpointError, CheckpointError, RefusedCheckpointError
+from .safe_globals import allow_mmengine_checkpoints, allow_named
 
-__all__ = ['allow_mmengine_checkpoints', 'check_fits', 'convert_checkpoint', 'convert_state_dict', 'key_map']
+__all__ = [
+    'BrokenCheckpointError', 'CheckpointError', 'RefusedCheckpointError', 'allow_mmengine_checkpoints', 'allow_named',
+    'check_fits', 'convert_checkpoint', 'convert_state_dict', 'key_map'
+]

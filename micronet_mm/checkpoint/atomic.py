@@ -38,6 +38,20 @@ def written_atomically(path: Union[str, Path]) -> Iterator[IO[bytes]]:
         raise
 
 
+def refuse_to_overwrite(target: Union[str, Path], *sources: Union[str, Path]) -> None:
+    """Raise ValueError if a file to be written is one of those that are read, whatever their paths are spelled like."""
+    for source in sources:
+        if os.path.exists(target) and os.path.exists(source) and os.path.samefile(target, source):
+            raise ValueError(f'{target} is to be written and is {source}, which is to be read; name another place to '
+                             'write to.')
+
+
+def write_text_atomically(text: str, path: Union[str, Path]) -> None:
+    """``Path.write_text`` that leaves either the whole file or none under ``path``."""
+    with written_atomically(path) as file:
+        file.write(text.encode())
+
+
 def remove_unfinished(folder: Union[str, Path]) -> None:
     """Remove the temporary files of checkpoints that a killed process left in ``folder``."""
     for path in Path(folder).glob('.*.pth.*'):

@@ -11,7 +11,7 @@ from micronet_mm.models.arch import ARCHS, RELEASED
 from micronet_mm.models.classifier import MicroNetClassifier
 from micronet_mm.models.micronet import MicroNet
 
-from .atomic import save_atomically
+from .atomic import refuse_to_overwrite, save_atomically
 
 # Where the released models keep the parts of a block: layers.<index> of ours, by kind.
 _CONV_BN = {'0': 'conv', '1': 'bn'}
@@ -130,11 +130,12 @@ def convert_checkpoint(source: Union[str, Path], target: Union[str, Path]) -> st
 
     Raises:
         FileNotFoundError: if ``source`` does not exist.
-        ValueError: if it is no checkpoint, or not of a MicroNet.
+        ValueError: if it is no checkpoint, or not of a MicroNet, or the target itself.
     """
     source, target = Path(source), Path(target)
     if not source.is_file():
         raise FileNotFoundError(f'{source} does not exist; give the released MicroNet checkpoint (.pth) to convert.')
+    refuse_to_overwrite(target, source)
     try:
         arch, state_dict = convert_state_dict(_read(source))
     except ValueError as error:

@@ -1,53 +1,87 @@
 """The checkpoint to resume from."""
 import logging
+import re
+from math import inf
 from pathlib import Path
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
-import torch
 from mmengine.logging import print_log
 
-from micronet_mm.engine.errors import NoGoodCheckpointError
+from .errors import BrokenCheckpointError, NoGoodCheckpointError, RefusedCheckpointError
+from .reading import read_checkpoint
+
+PATTERNS = ('epoch_*.pth', 'iter_*.pth', 'interrupted.pth')
 
 
-def why_broken(path: Union[str, Path]) -> Optional[str]:
-    """What is wrong with a checkpoint of MMEngine's, in one line; None if it can be resumed from."""
-    if Path(path).is_dir():  # a sharded checkpoint, written and checked by the strategy it belongs to
-        return None
-    try:
-        content = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as error:
-        return str(error).strip().partition('\n')[0] or type(error).__name__
+def check_resumable(path: Union[str, Path]) -> None:
+    """Raise unless a checkpoint of MMEngine's can be resumed from.
+
+    Raises:
+        CheckpointError: one line that says why not.
+    """
+    if not Path(path).is_dir():  # a sharded checkpoint is written and checked by the strategy it belongs to
+        check_training_state(path, read_checkpoint(path))
+
+
+def check_training_state(path: Union[str, Path], content: Any) -> None:
     if not isinstance(content, dict) or not {'meta', 'state_dict', 'optimizer'} <= set(content):
-        return 'it holds no training state'
-    return None
+        raise BrokenCheckpointError(f'{path} holds no training state, as it may be the weights alone; start from these '
+                                    'with load_from.')
 
 
 def newest_good_checkpoint(folder: Union[str, Path]) -> Optional[str]:
     """The newest checkpoint in a work dir that is whole; broken ones are warned about and passed over.
 
-    MMEngine's own choice, the one named in ``last_checkpoint``, comes first.
+    MMEngine's own choice, the one named in ``last_checkpoint``, comes first, then those of the most iterations. Times
+    of modification say nothing: they are lost where a folder is copied.
 
     Returns:
         Its path, or None if the folder holds no checkpoint at all.
 
     Raises:
-        NoGoodCheckpointError: if it holds checkpoints, and all are broken.
+        RefusedCheckpointError: if what may be the newest is whole and holds a type that is not allowed.
+        NoGoodCheckpointError: if there are checkpoints, and all are broken.
     """
-    folder = Path(folder)
-    by_age = [path for pattern in ('epoch_*.pth', 'iter_*.pth', 'interrupted.pth') for path in folder.glob(pattern)]
-    by_age.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-    named = folder / 'last_checkpoint'
-    last = [Path(named.read_text().strip())] if named.is_file() and named.read_text().strip() else []
-    candidates = [path for path in last if path.exists()] + [path for path in by_age if path not in last]
-    for path in last:
-        if not path.exists():
-            print_log(f'the last checkpoint, {path}, is gone', 'current', logging.WARNING)
-    for path in candidates:
-        fault = why_broken(path)
-        if fault is None:
+    faults = []
+    for path in by_age(Path(folder)):
+        try:
+            check_resumable(path)
             return str(path)
-        print_log(f'the checkpoint {path} is broken and passed over: {fault}', 'current', logging.WARNING)
-    if candidates:
-        raise NoGoodCheckpointError(f'all {len(candidates)} checkpoints in {folder} are broken, so there is nothing to '
-                                    'resume from. Start anew without --resume, or name a checkpoint from elsewhere.')
+        except BrokenCheckpointError as error:
+            faults.append(error)
+            print_log(f'passed over: {error}', 'current', logging.WARNING)
+    if faults:
+        raise NoGoodCheckpointError(f'{faults[0]} It is the newest of {len(faults)} in {folder}, and none can be '
+                                    'resumed from: restore one from a copy, or name one from elsewhere.')
     return None
+
+
+def by_age(folder: Path) -> list[Path]:
+    """The checkpoints of a work dir, the newest first."""
+    there = [path for pattern in PATTERNS for path in folder.glob(pattern)]
+    there.sort(key=iterations, reverse=True)
+    named = folder / 'last_checkpoint'
+    last = named.read_text().strip() if named.is_file() else ''
+    if not last:
+        return there
+    # Of a folder that was copied or moved the path leads elsewhere, and the file lies beside.
+    first = next((path for path in (folder / Path(last).name, Path(last)) if path.exists()), None)
+    if first is None:
+        print_log(f'the last checkpoint, {last}, is gone', 'current', logging.WARNING)
+        return there
+    return [first, *(path for path in there if path != first)]
+
+
+def iterations(path: Path) -> tuple[float, int]:
+    """How far a run had come, by the content of its checkpoint.
+
+    What is wrong with one is said when its turn comes: at once where types are refused, as it may be the newest; after
+    all others, ordered by names, where it is broken.
+    """
+    try:
+        return int(read_checkpoint(path, mmap=True)['meta']['iter']), 0
+    except RefusedCheckpointError:
+        return inf, 0
+    except Exception:
+        number = re.search(r'\d+', path.stem)
+        return -1, int(number.group()) if number else -1

@@ -13,6 +13,7 @@ from mmengine.device import get_device
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from micronet_mm.checkpoint import CheckpointError, allow_named
 from micronet_mm.checkpoint.atomic import DISK_FULL
 
 from .errors import RunStopped
@@ -63,12 +64,14 @@ def load_config(args: argparse.Namespace) -> Config:
     """The config with the common options applied.
 
     Raises:
-        ValueError: if processes on CPUs are not started by torchrun; and what :func:`read_config` raises.
+        ValueError: if processes on CPUs are not started by torchrun, or ``safe_globals`` in the config names what is
+            not there; and what :func:`read_config` raises.
     """
     if args.launcher not in ('none', 'pytorch') and get_device() == 'cpu':
         raise ValueError(f'--launcher {args.launcher} needs accelerators; start processes on CPUs with torchrun and '
                          '--launcher pytorch.')
     cfg = read_config(args.config, args.cfg_options)
+    allow_named(cfg.get('safe_globals') or [])
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg.launcher = args.launcher
     if args.work_dir:
@@ -121,9 +124,9 @@ def one_line_errors() -> Iterator[None]:
     """End the program with one line on stderr where a user's mistake shows; not for errors of the run itself."""
     try:
         yield
-    except (FileNotFoundError, ImportError, ValueError) as error:
+    except (FileNotFoundError, ImportError, ValueError, CheckpointError) as error:
         # MMEngine wraps a failed custom_imports in a page of text; its cause is the line to show.
-        sys.exit(f'error: {error.__cause__ or error}')
+        sys.exit(f'error: {error if isinstance(error, CheckpointError) else error.__cause__ or error}')
 
 
 @contextmanager
@@ -131,7 +134,7 @@ def one_line_stops() -> Iterator[None]:
     """End the program with one line where the run stopped itself, or for want of disk space."""
     try:
         yield
-    except RunStopped as stop:
+    except (RunStopped, CheckpointError) as stop:
         sys.exit(f'error: {stop}')
     except OSError as error:
         if error.errno not in DISK_FULL:

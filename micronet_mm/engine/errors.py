@@ -11,7 +11,3 @@ class InvalidLossError(RunStopped):
 
 class TooManyBrokenImagesError(RunStopped):
     """More images than allowed are missing or unreadable."""
-
-
-class NoGoodCheckpointError(RunStopped):
-    """There are checkpoints, but none to resume from."""

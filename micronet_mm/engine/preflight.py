@@ -38,8 +38,6 @@ def check_files(cfg: Config, loaders: Sequence[str], evaluators: Sequence[str]) 
                 init['checkpoint'], 'the initialization (init_cfg) of the model',
                 'Convert the released weights with tools/convert_checkpoint.py, name another file, or see '
                 "'From scratch' in README.md.")
-    if cfg.get('load_from'):
-        require(cfg.load_from, 'load_from', 'Name an existing checkpoint.')
 
 
 def find_dicts(node: Any, key: str) -> Iterator[Mapping]:

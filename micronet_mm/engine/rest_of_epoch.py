@@ -5,6 +5,7 @@ from typing import Any, Optional
 
 import numpy as np
 import torch
+from mmengine.dist import get_world_size
 from torch.utils.data import DataLoader
 
 
@@ -28,6 +29,11 @@ def restore_random_state(state: dict[str, Any]) -> None:
     torch.set_rng_state(state['torch'].cpu())
     if 'cuda' in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(state['cuda'].cpu())
+
+
+def images_per_iteration(dataloader: DataLoader) -> int:
+    """How many images all processes take together; where batches have no size, as if it were one."""
+    return getattr(dataloader.batch_sampler, 'batch_size', 1) * get_world_size()
 
 
 class SkipFirst:

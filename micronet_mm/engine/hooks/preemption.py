@@ -15,7 +15,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from micronet_mm.checkpoint.atomic import written_atomically
-from micronet_mm.engine.rest_of_epoch import random_state, rest_of_epoch
+from micronet_mm.engine.rest_of_epoch import images_per_iteration, random_state, rest_of_epoch
 
 FILENAME = 'interrupted.pth'
 
@@ -26,9 +26,10 @@ class PreemptionHook(Hook):
 
     Clusters announce that they take a machine away with SIGTERM. The iteration under way is finished,
     ``interrupted.pth`` is written to the work dir and named in ``last_checkpoint``, and the process ends with status
-    128 + signal (143). A resumed run goes on with the next batch of the same epoch. In one process, with data loaded in
-    that process, it ends with the weights of an unbroken run; the generators of dataloader workers start anew. An
-    evaluation that was under way is lost. Gradients that are accumulated over several iterations are completed first.
+    128 + signal (143). A resumed run goes on with the next batch of the same epoch, with another batch size or number
+    of processes behind as many images. In one process, with data loaded in that process, it ends with the weights of an
+    unbroken run; the generators of dataloader workers start anew. An evaluation that was under way is lost. Gradients
+    that are accumulated over several iterations are completed first.
 
     With several processes all of them leave after the same iteration, on whichever's signal.
 
@@ -51,13 +52,15 @@ class PreemptionHook(Hook):
         self.previous: dict[signal.Signals, Any] = {}
         self.received: Optional[signal.Signals] = None
         self.busy = True  # with what must not be broken off: an iteration, the end of an epoch
-        self.resumed_states: Optional[list[dict]] = None
+        self.resumed: dict[str, Any] = {}  # of the checkpoint, what is ours
+        self.images_done = 0  # of the epoch under way, before its first iteration in this process
+        self.epoch = self.first = 0  # the epoch under way, and its first iteration in this process
         self.states: Optional[list[dict]] = None
 
     # Resuming.
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        self.resumed_states = checkpoint.get('random_states')
+        self.resumed = {key: checkpoint[key] for key in ('random_states', 'images_done') if key in checkpoint}
 
     def before_train(self, runner: Runner) -> None:
         self.runner = runner
@@ -65,13 +68,15 @@ class PreemptionHook(Hook):
         self.whole_epoch = None
         self.remember(runner.iter, runner.epoch)
         loop = runner.train_loop
+        self.images_done = 0
         if isinstance(loop, EpochBasedTrainLoop):
-            done = loop.iter - loop.epoch * len(loop.dataloader)
+            done = self.resumed.get('images_done', 0) // images_per_iteration(loop.dataloader)
             if 0 < done < len(loop.dataloader):
-                states = self.resumed_states or []
+                states = self.resumed.get('random_states', [])
                 state = states[get_rank()] if len(states) == get_world_size() else None
                 runner.logger.info(f'Going on in epoch {loop.epoch + 1} behind its first {done} iterations; the log '
                                    'counts the rest of this epoch from 1.')
+                self.images_done = done * images_per_iteration(loop.dataloader)
                 self.whole_epoch, loop.dataloader = loop.dataloader, rest_of_epoch(loop.dataloader, done, state)
         if threading.current_thread() is not threading.main_thread():
             runner.logger.warning('PreemptionHook does nothing: only the main thread of a process can obey signals.')
@@ -82,6 +87,9 @@ class PreemptionHook(Hook):
     def after_train(self, runner: Runner) -> None:
         for number, handler in self.previous.items():
             signal.signal(number, handler)
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        self.epoch, self.first = runner.epoch, runner.iter
 
     # Leaving.
 
@@ -111,6 +119,7 @@ class PreemptionHook(Hook):
     def after_train_epoch(self, runner: Runner) -> None:
         if self.whole_epoch is not None:
             runner.train_loop.dataloader, self.whole_epoch = self.whole_epoch, None
+        self.images_done = 0
         self.remember(runner.iter, runner.epoch + 1)
         if self.agreed():
             due = runner.val_loop is not None and (runner.epoch + 1) % runner.train_loop.val_interval == 0
@@ -158,5 +167,12 @@ class PreemptionHook(Hook):
         raise SystemExit(128 + self.received)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        meta, loop = checkpoint['meta'], runner.train_loop
+        # A checkpoint by iterations may be in the middle of an epoch too. What is counted is images, as the next run
+        # may have another batch.
+        if isinstance(loop, EpochBasedTrainLoop) and meta['epoch'] == self.epoch:
+            dataloader = self.whole_epoch or loop.dataloader
+            done = (meta['iter'] - self.first) * images_per_iteration(dataloader)
+            checkpoint['images_done'] = self.images_done + done
         if self.states is not None:
             checkpoint['random_states'] = self.states

@@ -2,13 +2,13 @@
 from contextlib import nullcontext
 from typing import Any, ContextManager
 
-from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from micronet_mm.checkpoint.atomic import AtomicLocalBackend, remove_unfinished
-from micronet_mm.checkpoint.newest import newest_good_checkpoint
+from micronet_mm.engine.resume import resume_newest
 
 
 @HOOKS.register_module()
@@ -37,11 +37,8 @@ class SafeCheckpointHook(CheckpointHook):
         """Clear away what a killed run was writing, and choose what to resume from."""
         if is_main_process():
             remove_unfinished(runner.work_dir)
-        # MMEngine has no public name for what it was asked to do.
         if getattr(runner, '_resume', False) and runner._load_from is None:
-            found = [newest_good_checkpoint(runner.work_dir) if is_main_process() else None]
-            broadcast_object_list(found)
-            runner._load_from = found[0]
+            resume_newest(runner)
 
     def _removing_last(self) -> ContextManager[None]:
         backend = self.file_backend

@@ -1,0 +1,53 @@
+"""Read a checkpoint as far as its types are allowed. One that is not understood is not one that is damaged."""
+import os.path as osp
+import re
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, Optional, Union
+from zipfile import is_zipfile
+
+import torch
+from torch.serialization import get_unsafe_globals_in_checkpoint
+
+from .errors import BrokenCheckpointError, CheckpointError, RefusedCheckpointError
+
+
+def read_checkpoint(path: Union[str, Path], map_location: Any = 'cpu', mmap: bool = False) -> Any:
+    """``torch.load`` with ``weights_only=True``.
+
+    Args:
+        path: of a local file.
+        map_location: as for ``torch.load``.
+        mmap: leave tensors on disk until they are used; files of old formats are read all the same.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        BrokenCheckpointError: if it cannot be read as an archive or a pickle.
+        RefusedCheckpointError: if it holds a type that is not allowed.
+        CheckpointError: if reading it is not permitted.
+    """
+    if not osp.isfile(path):
+        raise FileNotFoundError(f'{path} does not exist.')
+    try:
+        return torch.load(path, map_location=map_location, weights_only=True, mmap=mmap and is_zipfile(path))
+    except PermissionError as error:
+        raise CheckpointError(f'{path} cannot be read: {error.strerror}.') from error
+    except Exception as error:
+        refused = refused_types(path, str(error)) if isinstance(error, UnpicklingError) else None
+        if refused:
+            raise RefusedCheckpointError(
+                f'{path} is whole, but holds {refused}, which is not allowed, as unpickling it could run code (Weights '
+                'only load failed). If you trust where the file comes from, allow it by its full name: '
+                f"safe_globals=['module.Type'] in the config, or torch.serialization.add_safe_globals.") from error
+        reason = str(error).strip().partition('\n')[0] or type(error).__name__
+        raise BrokenCheckpointError(f'{path} is broken and cannot be read as a checkpoint: {reason}') from error
+
+
+def refused_types(path: Union[str, Path], message: str) -> Optional[str]:
+    """What in a whole file was refused, in words; None if the file is not whole."""
+    try:
+        names = get_unsafe_globals_in_checkpoint(path)
+    except Exception:  # no archive; of the format before it only the message knows
+        names = re.findall(r'GLOBAL ([\w.]+)', message)
+        return ', '.join(names) or None
+    return ', '.join(sorted(names)) or message.rpartition('error:')[2].strip().partition('\n')[0]
