@@ -4,6 +4,7 @@
 # make tables      count the paper's tables anew into docs/paper_tables.md
 # make test        install, then lint and test
 # make proofs      the slow tests: what the demos promise
+# make sanitize    the operators' tests under the address and undefined-behaviour sanitizers
 # make test-onedl  the tests on the maintained line of MMLab, in .venv-onedl
 # make env         only install: wheels, no compiler (MMCV=compiled compiles mmcv, MMCV=onedl takes the maintained line)
 #
@@ -17,7 +18,7 @@ DIGITS := data/digits
 DEMO := work_dirs/demo
 POSE := work_dirs/demo-pose
 
-.PHONY: env demo demo-cls demo-pose tables test test-onedl lint proofs
+.PHONY: env demo demo-cls demo-pose tables test test-onedl lint proofs sanitize
 
 env: $(READY)
 
@@ -36,6 +37,12 @@ test: lint
 
 test-onedl:
 	$(MAKE) test VENV=.venv-onedl MMCV=onedl
+
+# The library is another one then: its cache is named after the compiler.
+sanitize: $(READY)
+	CXX='g++ -fsanitize=address,undefined -fno-sanitize-recover=all -g' ASAN_OPTIONS=detect_leaks=0 \
+	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
+		$(PY) -m pytest tests/test_ops.py tests/test_deferred.py tests/test_cpp_function.py
 
 proofs: $(READY)
 	$(PY) -m pytest -m slow

@@ -6,6 +6,8 @@ import numpy as np
 from mmpose.apis import Pose2DInferencer
 from mmpose.utils import register_all_modules
 
+from micronet_mm.checkpoint.atomic import refuse_to_overwrite
+
 Source = Union[str, Path, np.ndarray, list]
 
 
@@ -16,18 +18,25 @@ class PeopleInferencer(Pose2DInferencer):
     :class:`mmpose.apis.Pose2DInferencer`; call it with ``bbox_thr``.
     """
 
-    def preprocess_single(self, input: Any, index: int, **kwargs: Any) -> list[dict]:
-        people = super().preprocess_single(input, index, **kwargs)
-        boxes = people[0]['data_samples'].gt_instances
-        # A detector is never certain, so a lone box with a score of 1 is the whole picture.
-        if self.detector is not None and len(people) == 1 and boxes.bbox_scores[0] == 1:
-            boxes.bbox_scores = np.zeros_like(boxes.bbox_scores)
+    def preprocess_single(self, input: Any, index: int, bbox_thr: float = 0.3, **kwargs: Any) -> list[dict]:
+        detector, detections = self.detector, []
+        if detector is None:
+            return super().preprocess_single(input, index, bbox_thr=bbox_thr, **kwargs)
+        try:  # mmpose does not say what its detector found
+            self.detector = lambda *args, **options: detections.append(detector(*args, **options)) or detections[-1]
+            people = super().preprocess_single(input, index, bbox_thr=bbox_thr, **kwargs)
+        finally:
+            self.detector = detector
+        found = detections[-1]['predictions'][0].pred_instances.cpu().numpy()
+        if not np.any(np.isin(found.labels, self.det_cat_ids) & (found.scores > bbox_thr)):
+            boxes = people[0]['data_samples'].gt_instances
+            boxes.bbox_scores = np.full_like(boxes.bbox_scores, np.nan)  # which no score is
         return people
 
     def forward(self, *args: Any, **kwargs: Any) -> list:
         samples = super().forward(*args, **kwargs)
         for sample in samples:
-            sample.pred_instances = sample.pred_instances[sample.pred_instances.bbox_scores > 0]
+            sample.pred_instances = sample.pred_instances[~np.isnan(sample.pred_instances.bbox_scores)]
         return samples
 
 
@@ -62,11 +71,13 @@ def find_poses(source: Source,
 
     Raises:
         FileNotFoundError: if the source, a config or a checkpoint does not exist.
-        ValueError: if the folder holds no image.
+        ValueError: if the folder holds no image, or a drawing would replace what it is drawn on or another drawing.
     """
     for path in (detector, detector_weights, pose, pose_weights, source):
         if isinstance(path, (str, Path)) and '://' not in str(path) and not Path(path).exists():
             raise FileNotFoundError(f'{path} does not exist.')
+    if out_dir:
+        check_drawings(source, out_dir)
     register_all_modules(init_default_scope=False)
     infer = PeopleInferencer(pose, pose_weights, device, det_model=detector, det_weights=detector_weights,
                              det_cat_ids=[person])
@@ -77,6 +88,20 @@ def find_poses(source: Source,
     if not found:
         raise ValueError(f'{source} holds no image that can be read.')
     return found
+
+
+def check_drawings(source: Source, out_dir: str) -> None:
+    """Raise ValueError if two drawings would have one name, or one that of the picture it is drawn on."""
+    given = source if isinstance(source, list) else [source]
+    files = [path for path in given if isinstance(path, (str, Path))]
+    files = [file for path in files for file in (Path(path).iterdir() if Path(path).is_dir() else [Path(path)])]
+    by_name: dict[str, Path] = {}
+    for file in files:
+        refuse_to_overwrite(Path(out_dir) / file.name, file)
+        if file.name in by_name:
+            raise ValueError(f'{by_name[file.name]} and {file} would be drawn in one file, '
+                             f'{Path(out_dir) / file.name}; give one folder of pictures at a time.')
+        by_name[file.name] = file
 
 
 def named(instance: dict) -> dict:

@@ -1,6 +1,7 @@
 """The ImageNet part: mmpretrain's ImageClassifier around the backbone and the paper's classifier."""
 import itertools
 import re
+import shutil
 import subprocess
 import sys
 
@@ -101,7 +102,7 @@ def test_bad_evaluations_get_one_line(folder, converted):
     test = ROOT / 'tools' / 'test.py'
     (folder / 'cut.pth').write_bytes((folder / 'w' / 'epoch_1.pth').read_bytes()[:10_000])
     for checkpoint, message in ((converted['m3'], r'does not fit the model of the config: backbone\.stem'),
-                                ('cut.pth', r'cut\.pth cannot be read as a checkpoint'),
+                                ('cut.pth', r'cut\.pth is broken and cannot be read as a checkpoint'),
                                 ('no.pth', r'no\.pth does not exist')):
         run = call(test, 'tiny.py', checkpoint, cwd=folder)
         assert run.returncode == 1
@@ -112,6 +113,29 @@ def test_bad_evaluations_get_one_line(folder, converted):
     assert re.search(r'^error: the image data.*broken\.jpg cannot be decoded; replace', run.stdout.splitlines()[-1])
     run = call(test, 'tiny.py', 'w/epoch_1.pth', cwd=folder)
     assert re.search(r'accuracy/top1: [\d.]+ +accuracy/top2: [\d.]+', run.stdout)
+
+
+def test_every_image_is_drawn_in_a_file_of_its_own(folder, tmp_path):
+    """Four images of each class have the names of those of the other."""
+    test = ROOT / 'tools' / 'test.py'
+    run = call(test, 'tiny.py', 'w/epoch_1.pth', '--show-dir', tmp_path / 'drawn', cwd=folder)
+    assert run.returncode == 0, run.stdout[-2000:]
+    drawn = sorted(str(path.relative_to(tmp_path / 'drawn')) for path in (tmp_path / 'drawn').rglob('*.png'))
+    assert drawn == [f'{label}/{index}.png_0.png' for label in ('cat', 'dog') for index in range(4)]
+    before = sorted((folder / 'data').rglob('*'))
+    (tmp_path / 'link').symlink_to(folder / 'data' / 'val')
+    run = call(test, 'tiny.py', 'w/epoch_1.pth', '--show-dir', tmp_path / 'link', cwd=folder)
+    assert run.returncode == 1
+    assert 'holds the images of the test set' in run.stdout.splitlines()[-1]
+    assert sorted((folder / 'data').rglob('*')) == before
+
+
+def test_predictions_do_not_replace_the_checkpoint(folder):
+    shutil.copy(folder / 'w' / 'epoch_1.pth', folder / 'weights.pkl')
+    before = (folder / 'weights.pkl').read_bytes()
+    run = call(ROOT / 'tools' / 'test.py', 'tiny.py', 'weights.pkl', '--out', './w/../weights.pkl', cwd=folder)
+    assert run.returncode == 1 and 'weights.pkl is to be written and is weights.pkl' in run.stdout.splitlines()[-1]
+    assert (folder / 'weights.pkl').read_bytes() == before
 
 
 def test_a_trained_classifier_starts_a_detector_by_path(folder):

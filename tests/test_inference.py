@@ -1,5 +1,6 @@
 """Two stages together: people, then their poses."""
 import json
+import re
 
 import cv2
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from mm import DEMO, ROOT, call
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope, init_default_scope
+from mmengine.structures import InstanceData
 
 pytest.importorskip('mmpose')
 pytest.importorskip('mmdet')
@@ -64,6 +66,41 @@ def test_where_nobody_is_nobody_is_found(models, pictures, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ['a.png', 'b.png']
     drawn, given = (cv2.imread(str(folder / 'a.png')).astype(int) for folder in (tmp_path, pictures))
     assert abs(drawn - given).mean() < 1  # nothing is drawn
+
+
+def test_a_score_of_one_is_a_score(models, pictures, monkeypatch):
+    """Logits from about 17 on are 1 in single precision."""
+    from mmdet.models.dense_heads import RetinaHead
+
+    from micronet_mm.inference import find_poses
+    monkeypatch.setattr(RetinaHead, 'predict_by_feat', lambda *args, **kwargs: [InstanceData(
+        bboxes=torch.tensor([[10.0, 10, 60, 80]]), scores=torch.tensor([40.0]).sigmoid(), labels=torch.tensor([0]))])
+    (person, ), _ = find_poses(pictures, *models)
+    assert person['bbox_score'] == 1
+    assert find_poses(pictures, *models, person=1) == [[], []]
+
+
+@pytest.mark.parametrize('spelling', ['.', 'link', '../{name}', 'hard'])
+def test_the_picture_is_not_drawn_over(spelling, models, pictures, tmp_path):
+    picture = tmp_path / 'me.png'
+    picture.write_bytes((pictures / 'a.png').read_bytes())
+    (tmp_path / 'link').symlink_to(tmp_path)
+    (tmp_path / 'hard').mkdir()
+    (tmp_path / 'hard' / 'me.png').hardlink_to(picture)
+    before = picture.read_bytes()
+    tool, out = ROOT / 'tools' / 'find_poses.py', spelling.format(name=tmp_path.name)
+    run = call(tool, 'me.png', '--detector', *models[:2], '--pose', *models[2:], '--out-dir', out, cwd=tmp_path)
+    assert run.returncode == 1
+    assert re.fullmatch(r'error: .*me\.png is to be written and is me\.png, which is to be read; name another place to '
+                        r'write to\.', run.stdout.strip().splitlines()[-1]), run.stdout
+    assert picture.read_bytes() == before
+
+
+def test_two_pictures_of_one_name_are_not_drawn_in_one_file(models, pictures, tmp_path):
+    from micronet_mm.inference import find_poses
+    (tmp_path / 'a.png').write_bytes((pictures / 'b.png').read_bytes())
+    with pytest.raises(ValueError, match='would be drawn in one file'):
+        find_poses([str(pictures / 'a.png'), str(tmp_path / 'a.png')], *models, out_dir=str(tmp_path / 'drawn'))
 
 
 def test_a_video_from_the_command_line(models, tmp_path):

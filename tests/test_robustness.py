@@ -10,6 +10,8 @@ import pytest
 import torch
 from toy import ENV, TRAIN, assert_same_training_state, last_line, train, write_toy
 
+from micronet_mm.datasets.loading import note_skipped
+
 
 @pytest.fixture(scope='module')
 def unbroken(tmp_path_factory):
@@ -97,11 +99,11 @@ def test_a_truncated_checkpoint_is_passed_over(unbroken, tmp_path):
 
     run = train(tmp_path, '--resume', 'w/epoch_2.pth')
     assert run.returncode == 1
-    assert last_line(run).startswith('error: w/epoch_2.pth cannot be resumed from: ')
+    assert last_line(run).startswith('error: w/epoch_2.pth is broken and cannot be read as a checkpoint: ')
 
     run = train(tmp_path, '--resume')
     assert run.returncode == 0, run.stdout[-2000:]
-    assert 'w/epoch_2.pth is broken and passed over' in run.stdout
+    assert re.search(r'passed over: .*w/epoch_2\.pth is broken', run.stdout)
     assert 'resumed epoch: 1' in run.stdout
     assert_same_training_state(unbroken, tmp_path / 'w' / 'epoch_3.pth')
 
@@ -109,7 +111,8 @@ def test_a_truncated_checkpoint_is_passed_over(unbroken, tmp_path):
         os.truncate(path, 1000)
     run = train(tmp_path, '--resume')
     assert run.returncode == 1
-    assert re.match(r'error: all 3 checkpoints in .*w are broken, so there is nothing to resume from\.', last_line(run))
+    assert re.match(r'error: .*w/epoch_3\.pth is broken .* newest of 3 in .*w, and none can be resumed from: restore '
+                    'one from a copy, or name one from elsewhere', last_line(run))
 
 
 @pytest.mark.parametrize('workers', [0, 2])
@@ -135,6 +138,31 @@ def test_too_many_broken_images_end_the_run(tmp_path):
     run = train(tmp_path)
     assert run.returncode == 1
     assert re.match(r'error: [2-4] broken images were skipped in epoch 1, and of 24 only 1 may be', last_line(run))
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_an_image_counts_once_however_often_it_is_drawn(workers, tmp_path):
+    """Without epochs a run passes through the images again and again."""
+    write_toy(tmp_path, f'''
+custom_hooks = [dict(type='BrokenImageHook', spare=1)]
+train_dataloader = dict(num_workers={workers}, sampler=dict(_delete_=True, type='InfiniteSampler'))
+train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=12)
+param_scheduler = dict(by_epoch=False)
+default_hooks = dict(checkpoint=dict(by_epoch=False))
+''', images=8)
+    os.truncate(tmp_path / 'images' / '03.jpg', 700)
+    run = train(tmp_path)
+    assert run.returncode == 0, run.stdout[-2000:]
+    os.truncate(tmp_path / 'images' / '05.jpg', 700)
+    run = train(tmp_path)
+    assert re.match(r'error: 2 broken images were skipped up to iteration \d+, and of 8 only 1 may be', last_line(run))
+
+
+def test_the_table_of_skipped_images_may_run_full():
+    table = torch.zeros(4, dtype=torch.int64)
+    for name in 'abcabcdefdef':
+        note_skipped(name, table)
+    assert len(set(table.tolist()) - {0}) == 4
 
 
 def test_nan_weights_stop_the_run_and_keep_the_checkpoint(tmp_path):

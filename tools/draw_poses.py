@@ -7,6 +7,7 @@ import mmcv
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
+from micronet_mm.checkpoint.atomic import refuse_to_overwrite
 from micronet_mm.engine.cli import config_parser, one_line_errors, read_config
 from micronet_mm.engine.preflight import check_files, require
 
@@ -24,9 +25,11 @@ def draw(cfg: Config, checkpoint: str, folder: Path, count: int) -> None:
     for index in range(len(dataset)):
         people.setdefault(dataset.get_data_info(index)['img_path'], []).append(index)
     for step, (path, indices) in enumerate(list(people.items())[:count]):
+        target = folder / f'pose_{step}.png'
+        refuse_to_overwrite(target, path)
         samples = model.test_step(pseudo_collate([dataset[index] for index in indices]))
         visualizer.add_datasample('poses', mmcv.imread(path, channel_order='rgb'), merge_data_samples(samples),
-                                  draw_gt=True, draw_bbox=False, kpt_thr=0.2, out_file=str(folder / f'pose_{step}.png'))
+                                  draw_gt=True, draw_bbox=False, kpt_thr=0.2, out_file=str(target))
 
 
 def main() -> None:
@@ -40,7 +43,8 @@ def main() -> None:
         check_files(cfg, ['val_dataloader'], [])
         require(args.checkpoint, 'this drawing', 'Name an existing checkpoint.')
     args.out_dir.mkdir(parents=True, exist_ok=True)
-    draw(cfg, args.checkpoint, args.out_dir, args.count)
+    with one_line_errors():
+        draw(cfg, args.checkpoint, args.out_dir, args.count)
     print(f'{args.out_dir}: truth on the left, prediction on the right')
 
 

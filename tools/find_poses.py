@@ -6,6 +6,7 @@ from pathlib import Path
 
 import _openmp  # noqa: F401
 
+from micronet_mm.checkpoint.atomic import refuse_to_overwrite, write_text_atomically
 from micronet_mm.engine.cli import one_line_errors
 
 
@@ -22,12 +23,15 @@ def main() -> None:
     parser.add_argument('--device', help="such as 'cuda:0'; by default what there is")
     args = parser.parse_args()
     with one_line_errors():
+        for path in [args.out_dir, args.json]:
+            if path:
+                refuse_to_overwrite(path, args.source, *args.detector, *args.pose)
         from micronet_mm.inference import find_poses
         found = find_poses(args.source, *args.detector, *args.pose, out_dir=args.out_dir, person=args.person,
                            box_threshold=args.box_threshold, keypoint_threshold=args.keypoint_threshold,
                            device=args.device)
     if args.json:
-        args.json.write_text(json.dumps(found))
+        write_text_atomically(json.dumps(found), args.json)
     print(f'{sum(map(len, found))} people in {len(found)} images, drawn in {args.out_dir}')
 
 

@@ -2,16 +2,16 @@
 """Evaluate a checkpoint with the test set and metrics of a config: classification, detection or keypoints."""
 import argparse
 import sys
-from pathlib import Path
 
 import _openmp  # noqa: F401
 from mmengine.config import Config
 from mmengine.evaluator import DumpResults
 
 from micronet_mm.checkpoint import check_fits
+from micronet_mm.checkpoint.atomic import refuse_to_overwrite
 from micronet_mm.datasets import UnreadableImageError
 from micronet_mm.engine.cli import build_runner, common_parser, load_config, one_line_errors, one_line_stops
-from micronet_mm.engine.preflight import check_files, find_dicts
+from micronet_mm.engine.preflight import check_files, find_dicts, require
 
 
 def parse_args() -> argparse.Namespace:
@@ -31,9 +31,7 @@ def enable_drawing(cfg: Config, folder: str) -> None:
     if not hook:
         raise ValueError('--show-dir needs default_hooks.visualization in the config, as the default_runtime.py of '
                          'mmdet, mmpose and mmpretrain set it.')
-    # mmdet's hook has its own names for what mmpose's and mmpretrain's call enable and out_dir.
-    detection = hook.type == 'DetVisualizationHook'
-    hook.update(dict(draw=True, test_out_dir=folder) if detection else dict(enable=True, out_dir=folder))
+    cfg.default_hooks.visualization = dict(type='DrawEachHook', hook=hook, out_dir=folder)
 
 
 def prepare(args: argparse.Namespace) -> Config:
@@ -43,9 +41,12 @@ def prepare(args: argparse.Namespace) -> Config:
     for part in find_dicts(cfg.model, 'init_cfg'):
         if isinstance(part.init_cfg, dict) and part.init_cfg.get('type') == 'Pretrained':
             part.init_cfg = None
+    if args.out:
+        refuse_to_overwrite(args.out, args.checkpoint, args.config)
     if args.show_dir:
-        enable_drawing(cfg, str(Path(args.show_dir).resolve()))
+        enable_drawing(cfg, args.show_dir)
     check_files(cfg, ['test_dataloader'], ['test_evaluator'])
+    require(args.checkpoint, 'this evaluation', 'Name an existing checkpoint.')
     return cfg
 
 

@@ -2,6 +2,7 @@
 import logging
 import os
 import os.path as osp
+from hashlib import blake2b
 from typing import Optional
 
 import torch
@@ -9,12 +10,10 @@ from mmcv.transforms import LoadImageFromFile
 from mmengine.logging import print_log
 from mmengine.registry import TRANSFORMS
 from PIL import Image
-from torch.utils.data import get_worker_info
 
-# Images skipped by each dataloader worker (the first slot is the main process's), in memory that all of them see.
-MAX_WORKERS = 256
-SKIPPED = torch.zeros(1 + MAX_WORKERS, dtype=torch.int64).share_memory_()
-
+# The images that were skipped, a number made of the path of each, in memory that all dataloader workers see. An image
+# is counted once, however often it is loaded.
+SKIPPED = torch.zeros(2**16, dtype=torch.int64).share_memory_()
 
 # How files that begin with these two bytes end: JPEG and PNG.
 ENDINGS = {b'\xff\xd8': b'\xff\xd9', b'\x89P': b'IEND'}
@@ -35,6 +34,17 @@ def check_whole(path: str) -> None:
     if ENDINGS.get(start, b'') not in end:  # or something follows the picture: Pillow knows
         with Image.open(path) as image:
             image.load()
+
+
+def note_skipped(path: str, table: torch.Tensor) -> None:
+    """Enter an image in a table such as SKIPPED, unless it is there."""
+    number = int.from_bytes(blake2b(path.encode(errors='surrogateescape'), digest_size=8).digest(), 'big') >> 1 or 1
+    start = number % len(table)
+    for slot in (*range(start, len(table)), *range(start)):
+        if table[slot] == 0:
+            table[slot] = number
+        if table[slot] == number:  # not so if another worker took the place meanwhile
+            return
 
 
 @TRANSFORMS.register_module()
@@ -74,8 +84,7 @@ class LoadImageOrSkip(LoadImageFromFile):
         except Exception as error:
             fault = 'cannot be decoded' if osp.exists(path) else 'does not exist'
             if self.skip:
-                worker = get_worker_info()
-                self.skipped[0 if worker is None else 1 + worker.id % MAX_WORKERS] += 1
+                note_skipped(str(path), self.skipped)
                 print_log(f'the image {path} {fault} and is skipped', 'current', logging.WARNING)
                 return None
             raise UnreadableImageError(f'the image {path} {fault}; replace it or take it out of the set.') from error

@@ -1,6 +1,7 @@
 """Hooks for MMEngine's runner, registered in its root ``HOOKS``."""
 from .broken_image import BrokenImageHook
 from .compile import CompileHook
+from .draw_each import DrawEachHook
 from .epoch_seed import EpochSeedHook
 from .invalid_loss import InvalidLossHook
 from .num_keypoints import NumKeypointsHook
@@ -8,6 +9,6 @@ from .preemption import PreemptionHook
 from .safe_checkpoint import SafeCheckpointHook
 
 __all__ = [
-    'BrokenImageHook', 'CompileHook', 'EpochSeedHook', 'InvalidLossHook', 'NumKeypointsHook', 'PreemptionHook',
-    'SafeCheckpointHook'
+    'BrokenImageHook', 'CompileHook', 'DrawEachHook', 'EpochSeedHook', 'InvalidLossHook', 'NumKeypointsHook',
+    'PreemptionHook', 'SafeCheckpointHook'
 ]

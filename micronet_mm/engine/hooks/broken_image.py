@@ -1,12 +1,12 @@
-"""How many images of an epoch may be broken."""
+"""How many images may be broken."""
 import logging
 from typing import Any, Optional
 
-from mmengine.dist import all_reduce, get_world_size
+from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.registry import HOOKS
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from micronet_mm.datasets.loading import SKIPPED
 from micronet_mm.engine.errors import TooManyBrokenImagesError
@@ -16,11 +16,15 @@ from micronet_mm.engine.errors import TooManyBrokenImagesError
 class BrokenImageHook(Hook):
     """Count the images that ``LoadImageOrSkip`` skips; end the run when they are too many.
 
-    The log has the path of each when it is skipped, and their number at the end of an epoch.
+    The log has the path of each when it is skipped, and their number at the end of an epoch. An image counts once,
+    however often it is drawn. Processes know of each other's images at the end of an epoch, and every ``interval``
+    iterations.
 
     Args:
-        max_share: the run ends when more than this share of the dataset was skipped within one epoch.
+        max_share: the run ends when more than this share of the dataset was skipped within one epoch; without epochs,
+            within the run.
         spare: this many are allowed in any case, for the sake of small datasets.
+        interval: iterations between two exchanges of several processes.
 
     Raises:
         TooManyBrokenImagesError: from within the run.
@@ -29,30 +33,51 @@ class BrokenImageHook(Hook):
         >>> custom_hooks = [dict(type='BrokenImageHook', max_share=0.01)]
     """
 
-    def __init__(self, max_share: float = 0.01, spare: int = 10) -> None:
+    def __init__(self, max_share: float = 0.01, spare: int = 10, interval: int = 100) -> None:
         if not 0 <= max_share <= 1:
             raise ValueError(f'max_share={max_share} of BrokenImageHook must be between 0 and 1.')
+        if interval < 1:
+            raise ValueError(f'interval={interval} of BrokenImageHook must be at least 1.')
         self.max_share = max_share
         self.spare = spare
+        self.interval = interval
 
     def before_train_epoch(self, runner: Runner) -> None:
         SKIPPED.zero_()
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                          outputs: Optional[dict] = None) -> None:
-        skipped, images = int(SKIPPED.sum()), len(runner.train_dataloader.dataset)
-        allowed = max(self.spare, int(self.max_share * images))
-        # Each process loads its part of the dataset.
-        if skipped * get_world_size() > allowed:
-            raise TooManyBrokenImagesError(
-                f'{skipped} broken images were skipped in epoch {runner.epoch + 1}, and of {images} only {allowed} may '
-                'be. Their paths are in the log above: restore them, take them out of the dataset, or raise max_share '
-                'of BrokenImageHook.')
+        self.check(runner, skipped_anywhere() if self.every_n_train_iters(runner, self.interval) else skipped_here())
 
     def after_train_epoch(self, runner: Runner) -> None:
-        total = SKIPPED.sum()
-        all_reduce(total)
-        if total:
-            images = len(runner.train_dataloader.dataset)
-            print_log(f'{int(total)} of {images} images were broken and skipped in epoch {runner.epoch + 1}', 'current',
-                      logging.WARNING)
+        skipped = skipped_anywhere()
+        self.check(runner, skipped)
+        if skipped:
+            print_log(f'{len(skipped)} of {len(runner.train_dataloader.dataset)} images were broken and skipped '
+                      f'{period(runner)}', 'current', logging.WARNING)
+
+    def check(self, runner: Runner, skipped: set[int]) -> None:
+        """Raise if these are too many."""
+        images = len(runner.train_dataloader.dataset)
+        allowed = max(self.spare, int(self.max_share * images))
+        if len(skipped) > allowed:
+            raise TooManyBrokenImagesError(
+                f'{len(skipped)} broken images were skipped {period(runner)}, and of {images} only {allowed} may be. '
+                'Their paths are in the log above: restore them, take them out of the dataset, or raise max_share of '
+                'BrokenImageHook.')
+
+
+def period(runner: Runner) -> str:
+    """That of the count."""
+    by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
+    return f'in epoch {runner.epoch + 1}' if by_epoch else f'up to iteration {runner.iter + 1}'
+
+
+def skipped_here() -> set[int]:
+    """The images that this process and its workers skipped."""
+    return set(SKIPPED[SKIPPED != 0].tolist())
+
+
+def skipped_anywhere() -> set[int]:
+    """Those of all processes."""
+    return set().union(*all_gather_object(skipped_here()))

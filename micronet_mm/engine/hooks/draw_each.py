@@ -1,0 +1,67 @@
+"""Draw what a model makes of every image of a test set."""
+import os.path as osp
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+from micronet_mm.engine.errors import RunStopped
+
+
+@HOOKS.register_module()
+class DrawEachHook(Hook):
+    """Have a host's visualization hook draw every image, each in a file of its own.
+
+    The hooks of mmdet, mmpose and mmpretrain name drawings by the last part of the image's path, so that images of one
+    name replace each other, and mmpretrain's draws one in so many. Drawings are laid out in folders here as the images
+    are.
+
+    Args:
+        hook: config of the host's hook.
+        out_dir: folder for the drawings.
+
+    Raises:
+        RunStopped: from within the run, if a drawing would be written where its image is.
+    """
+
+    def __init__(self, hook: dict, out_dir: str) -> None:
+        # mmdet's hook has its own names for what mmpose's and mmpretrain's call enable and out_dir.
+        detection = hook['type'] == 'DetVisualizationHook'
+        every = dict(interval=1) if hook['type'] == 'VisualizationHook' else {}
+        self.hook = HOOKS.build({**hook, **every, **(dict(draw=True) if detection else dict(enable=True))})
+        self.folder_attribute = 'test_out_dir' if detection else 'out_dir'
+        self.out_dir = Path(out_dir).resolve()
+        self.drawn = 0
+
+    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
+                        outputs: Optional[Sequence] = None) -> None:
+        for index, sample in enumerate(outputs or []):
+            folder = self.out_dir / place(sample.get('img_path'), runner.test_dataloader.dataset)
+            self.check(folder, sample.get('img_path'))
+            folder.mkdir(parents=True, exist_ok=True)
+            setattr(self.hook, self.folder_attribute, str(folder))
+            one = {key: values[index:index + 1] for key, values in data_batch.items()}
+            self.hook.after_test_iter(runner, self.drawn, one, [sample])
+            self.drawn += 1
+
+    def check(self, folder: Path, image: Optional[str]) -> None:
+        """Raise if ``folder`` is that of the image."""
+        if image and folder.exists() and osp.exists(image) and osp.samefile(folder, osp.dirname(image) or '.'):
+            raise RunStopped(f'{folder} holds the images of the test set, and drawings would be written among or over '
+                             'them; name another folder.')
+
+
+def place(image: Optional[str], dataset: Any) -> Path:
+    """The folder of an image within its dataset."""
+    while not hasattr(dataset, 'data_prefix') and hasattr(dataset, 'dataset'):  # a wrapper
+        dataset = dataset.dataset
+    prefixes = getattr(dataset, 'data_prefix', None)
+    roots = [*(prefixes.values() if isinstance(prefixes, Mapping) else [prefixes]), getattr(dataset, 'data_root', None)]
+    folder = Path(osp.abspath(osp.dirname(image or '')))
+    for root in roots:
+        if root and folder.is_relative_to(osp.abspath(root)):
+            return folder.relative_to(osp.abspath(root))
+    return folder.relative_to(folder.anchor) if image else Path()
