@@ -137,7 +137,7 @@ def test_gradients_nobody_needs_are_not_computed(name, monkeypatch):
 
     def watched(self, dtype, given, *rest):
         if self.name.endswith('backward'):
-            labels = [argument[0] for argument in self.arguments]
+            labels = [argument.name for argument in self.arguments]
             handed.append({label for label, tensor in zip(labels, given) if tensor is not None})
         return whole(self, dtype, given, *rest)
 

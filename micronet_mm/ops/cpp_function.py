@@ -5,7 +5,8 @@ code for what they have, and leave the rest to PyTorch, whose errors are clear; 
 is a mistake of theirs.
 """
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache, lru_cache
 from math import prod
 from typing import Optional
 
@@ -35,44 +36,60 @@ class CppFunction:
 
     def __init__(self, name: str, tensors: str, sizes: str, clamps: bool = False) -> None:
         self.name = name
-        sizes = sizes.split()
-        self.arguments = []
-        for argument in tensors.split():
-            label, shape = argument.split('=')
-            shape, _, kind = shape.partition(':')
-            factors = tuple(sizes.index(size) for size in shape.split('*'))
-            self.arguments.append((label.rstrip('?~'), '?' in label, '~' in label, kind, factors))
+        self.sizes = sizes.split()
+        self.arguments = [Argument(text, self.sizes) for text in tensors.split()]
         self.types = [*[ctypes.c_void_p] * len(self.arguments), *[ctypes.c_double] * (2 * clamps),
-                      *[ctypes.c_int64] * (len(sizes) + 1)]
+                      *[ctypes.c_int64] * (len(self.sizes) + 1)]
+        # A network calls with the same types and sizes again and again.
+        self.of_type = cache(self.of_type)
+        self.numels = lru_cache(maxsize=1024)(self.numels)
 
-    def __call__(self, dtype: torch.dtype, tensors: Sequence[Optional[Tensor]], sizes: Sequence[int],
+    def of_type(self, dtype: torch.dtype) -> tuple[Callable, list[torch.dtype]]:
+        """The instance for this type, and the types of its tensors."""
+        suffix, arithmetic = TYPES[dtype]
+        function = getattr(library(), f'{self.name}_{suffix}')
+        function.argtypes, function.restype = self.types, None
+        kinds = {'': dtype, 'index': torch.int64, 'sum': arithmetic}
+        return function, [kinds[argument.kind] for argument in self.arguments]
+
+    def numels(self, sizes: tuple[int, ...]) -> list[int]:
+        """How many values each tensor has."""
+        return [prod(sizes[i] for i in argument.factors) for argument in self.arguments]
+
+    def __call__(self, dtype: torch.dtype, tensors: Sequence[Optional[Tensor]], sizes: tuple[int, ...],
                  bounds: Sequence[float] = ()) -> None:
         """Run it, on as many threads as PyTorch has.
 
         Raises:
             RuntimeError: if a tensor does not fit.
         """
-        suffix, arithmetic = TYPES[dtype]
-        types = {'': dtype, 'index': torch.int64, 'sum': arithmetic}
+        function, types = self.of_type(dtype)
         pointers = []
-        for (label, optional, any_layout, kind, factors), tensor in zip(self.arguments, tensors, strict=True):
-            if tensor is None and optional:
+        for argument, tensor, kind, numel in zip(self.arguments, tensors, types, self.numels(sizes), strict=True):
+            if tensor is None and argument.optional:
                 pointers.append(None)
-                continue
-            numel = prod([sizes[i] for i in factors])
-            if tensor is None or tensor.numel() != numel or tensor.dtype != types[kind] or not in_a_row(
-                    tensor, any_layout):
+            elif (tensor is not None and tensor.dtype is kind and tensor.numel() == numel and tensor.is_cpu
+                  and not tensor.is_neg() and (tensor.is_contiguous() or argument.lies_as_read(tensor))):
+                pointers.append(tensor.data_ptr())
+            else:
                 given = tensor if tensor is None else (
                     f'{tuple(tensor.shape)} of {tensor.dtype} on {tensor.device} with strides {tensor.stride()}')
-                raise RuntimeError(f'{self.name} needs {label} as {numel} values of {types[kind]} in a row on the CPU, '
-                                   f'got {given}.')
-            pointers.append(tensor.data_ptr())
-        function = getattr(library(), f'{self.name}_{suffix}')
-        function.argtypes, function.restype = self.types, None
+                raise RuntimeError(f'{self.name} needs {argument.name} as {numel} values of {kind} in a row on the '
+                                   f'CPU, got {given}.')
         function(*pointers, *bounds, *sizes, torch.get_num_threads())
 
 
-def in_a_row(x: Tensor, any_layout: bool) -> bool:
-    """Whether the values lie in memory as C++ reads them."""
-    return x.is_cpu and not x.is_neg() and (
-        x.is_contiguous() or (any_layout and x.is_contiguous(memory_format=torch.channels_last)))
+class Argument:
+    """A tensor as :class:`CppFunction` declares it."""
+
+    def __init__(self, text: str, sizes: list[str]) -> None:
+        name, shape = text.split('=')
+        shape, _, self.kind = shape.partition(':')
+        self.name = name.rstrip('?~')
+        self.optional = '?' in name
+        self.any_layout = '~' in name
+        self.factors = [sizes.index(size) for size in shape.split('*')]
+
+    def lies_as_read(self, tensor: Tensor) -> bool:
+        """Whether C++ can read it though its channels come last."""
+        return self.any_layout and tensor.is_contiguous(memory_format=torch.channels_last)

@@ -18,7 +18,6 @@ from torch.nn.modules import module as of_all
 from torch.overrides import _get_current_function_mode_stack
 from torch.utils._device import DeviceContext
 
-HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks')
 # What a call of plain tensors passes on its way through the dispatcher. Whatever else stands there wants to see
 # operations: modes, transforms, tracers; fake, batched and wrapped tensors; other kinds of memory. Autocast wants other
 # types only.
@@ -62,5 +61,7 @@ def has_modes() -> bool:
 
 def is_hooked(module: nn.Module) -> bool:
     """Whether a call of this module does more than its class says, so that it must be called, not seen through."""
-    return (any(getattr(module, name) or getattr(of_all, f'_global{name}') for name in HOOKS)
-            or 'forward' in vars(module) or module._compiled_call_impl is not None)
+    return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
+                or module._backward_pre_hooks or of_all._global_forward_hooks or of_all._global_forward_pre_hooks
+                or of_all._global_backward_hooks or of_all._global_backward_pre_hooks
+                or 'forward' in module.__dict__ or module._compiled_call_impl is not None)
