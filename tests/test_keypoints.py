@@ -148,12 +148,18 @@ train_cfg = dict(max_epochs=1, val_interval=1)
     return path
 
 
-def test_mmpose_s_own_tool_trains_our_config(data, tmp_path):
+def test_mmpose_s_own_tool_trains_our_config_and_ours_draws_everybody(data, tmp_path):
     config = write_pose_config(tmp_path / 'pose.py', data)
     tool = Path(get_installed_path('mmpose')) / '.mim' / 'tools' / 'train.py'
     run = call(tool, config, '--work-dir', 'w', cwd=tmp_path)
     assert run.returncode == 0, run.stdout[-2000:]
     assert 'coco/AP:' in run.stdout and (tmp_path / 'w' / 'epoch_1.pth').exists()
+    run = call(ROOT / 'tools' / 'test.py', config, 'w/epoch_1.pth', '--show-dir', 'drawn', cwd=tmp_path)
+    assert run.returncode == 0, run.stdout[-2000:]
+    content = json.loads((data / 'annotations' / 'person_keypoints_val.json').read_text())
+    names = {image['id']: Path(image['file_name']).stem for image in content['images']}
+    people = sorted(names[person['image_id']] for person in content['annotations'] if person['num_keypoints'])
+    assert sorted(path.stem.rpartition('_')[0] for path in (tmp_path / 'drawn').iterdir()) == people
 
 
 def edited(data, folder, edit):

@@ -73,6 +73,16 @@ def exact(x, a, weight, groups, shift='grouped'):
     return gradients(reference_shift_max, x, a, weight.double(), groups, shift)
 
 
+@pytest.mark.parametrize('K', [1, 2, 3])
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf')])
+def test_gradients_where_inputs_are_not_finite(value, K):
+    """Those of the formula, NaN where it has NaN."""
+    x, a, weight = arguments((1, 6, 3, 3), 2, K)
+    x.data[0, 2, 1, 1] = value
+    for ours, theirs in zip(gradients(shift_max, x, a, weight, 3), exact(x, a, weight, 3)):
+        torch.testing.assert_close(ours, theirs, equal_nan=True)
+
+
 @settings(max_examples=20)
 @given(table=tables, J=st.integers(1, 3), K=st.integers(1, 3), shift=st.sampled_from(SHIFTS),
        samples=st.integers(1, 2), height=st.integers(1, 9), width=st.integers(1, 9), layout=st.sampled_from(LAYOUTS),

@@ -1,9 +1,10 @@
 """The checkpoint to resume from."""
 import logging
 import re
+from collections.abc import Iterator
 from math import inf
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Optional, Union
 
 from mmengine.logging import print_log
 
@@ -19,11 +20,9 @@ def check_resumable(path: Union[str, Path]) -> None:
     Raises:
         CheckpointError: one line that says why not.
     """
-    if not Path(path).is_dir():  # a sharded checkpoint is written and checked by the strategy it belongs to
-        check_training_state(path, read_checkpoint(path))
-
-
-def check_training_state(path: Union[str, Path], content: Any) -> None:
+    if Path(path).is_dir():  # a sharded checkpoint is written and checked by the strategy it belongs to
+        return
+    content = read_checkpoint(path)
     if not isinstance(content, dict) or not {'meta', 'state_dict', 'optimizer'} <= set(content):
         raise BrokenCheckpointError(f'{path} holds no training state, as it may be the weights alone; start from these '
                                     'with load_from.')
@@ -56,20 +55,18 @@ def newest_good_checkpoint(folder: Union[str, Path]) -> Optional[str]:
     return None
 
 
-def by_age(folder: Path) -> list[Path]:
+def by_age(folder: Path) -> Iterator[Path]:
     """The checkpoints of a work dir, the newest first."""
-    there = [path for pattern in PATTERNS for path in folder.glob(pattern)]
-    there.sort(key=iterations, reverse=True)
     named = folder / 'last_checkpoint'
     last = named.read_text().strip() if named.is_file() else ''
-    if not last:
-        return there
     # Of a folder that was copied or moved the path leads elsewhere, and the file lies beside.
-    first = next((path for path in (folder / Path(last).name, Path(last)) if path.exists()), None)
-    if first is None:
+    first = next((path for path in (folder / Path(last).name, Path(last)) if last and path.exists()), None)
+    if first is not None:
+        yield first
+    elif last:
         print_log(f'the last checkpoint, {last}, is gone', 'current', logging.WARNING)
-        return there
-    return [first, *(path for path in there if path != first)]
+    others = [path for pattern in PATTERNS for path in folder.glob(pattern) if path != first]
+    yield from sorted(others, key=iterations, reverse=True)
 
 
 def iterations(path: Path) -> tuple[float, int]:

@@ -31,16 +31,16 @@ def read_checkpoint(path: Union[str, Path], map_location: Any = 'cpu', mmap: boo
     try:
         return torch.load(path, map_location=map_location, weights_only=True, mmap=mmap and is_zipfile(path))
     except PermissionError as error:
-        raise CheckpointError(f'{path} cannot be read: {error.strerror}.') from error
+        raise CheckpointError(f'{path} cannot be read: {error.strerror}.') from None
     except Exception as error:
         refused = refused_types(path, str(error)) if isinstance(error, UnpicklingError) else None
         if refused:
             raise RefusedCheckpointError(
                 f'{path} is whole, but holds {refused}, which is not allowed, as unpickling it could run code (Weights '
                 'only load failed). If you trust where the file comes from, allow it by its full name: '
-                f"safe_globals=['module.Type'] in the config, or torch.serialization.add_safe_globals.") from error
+                "safe_globals=['module.Type'] in the config, or torch.serialization.add_safe_globals.") from None
         reason = str(error).strip().partition('\n')[0] or type(error).__name__
-        raise BrokenCheckpointError(f'{path} is broken and cannot be read as a checkpoint: {reason}') from error
+        raise BrokenCheckpointError(f'{path} is broken and cannot be read as a checkpoint: {reason}') from None
 
 
 def refused_types(path: Union[str, Path], message: str) -> Optional[str]:

@@ -126,7 +126,7 @@ def one_line_errors() -> Iterator[None]:
         yield
     except (FileNotFoundError, ImportError, ValueError, CheckpointError) as error:
         # MMEngine wraps a failed custom_imports in a page of text; its cause is the line to show.
-        sys.exit(f'error: {error if isinstance(error, CheckpointError) else error.__cause__ or error}')
+        sys.exit(f'error: {error.__cause__ or error}')
 
 
 @contextmanager

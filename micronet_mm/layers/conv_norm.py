@@ -7,7 +7,7 @@ from mmengine.model import constant_init, kaiming_init
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from micronet_mm.ops import Deferred, Moments, conv_with_moments, is_hooked, line_conv
+from micronet_mm.ops import Deferred, Moments, conv_with_moments, is_alike, is_hooked, line_conv
 
 from .chain import Chain
 
@@ -70,7 +70,7 @@ class ConvNorm(Chain):
 
     def deferred(self, x: Union[Tensor, Deferred]) -> Union[Tensor, Deferred]:
         if not (isinstance(x, Deferred) and len(self) == 2 and is_plain(self[0]) and self[0].bias is None
-                and is_plain_norm(self[1])):
+                and is_plain_norm(self[1], self[0].weight)):
             return super().deferred(x)
         conv, norm = self
         raw, moments = conv_with_moments(x, conv.weight, conv.stride, conv.padding, conv.groups)
@@ -84,9 +84,13 @@ def is_plain(conv: nn.Module) -> bool:
             and conv.padding_mode == 'zeros' and not is_hooked(conv))
 
 
-def is_plain_norm(norm: nn.Module) -> bool:
-    """Whether this is BN that :func:`batch_norm` can do the work of, and nobody watches."""
-    return type(norm) is nn.BatchNorm2d and norm.affine and norm.track_running_stats and not is_hooked(norm)
+def is_plain_norm(norm: nn.Module, weight: Tensor) -> bool:
+    """Whether this is BN that :func:`batch_norm` can do the work of behind a convolution of this weight, and nobody
+    watches."""
+    if not (type(norm) is nn.BatchNorm2d and norm.affine and norm.track_running_stats and not is_hooked(norm)):
+        return False
+    tensors = norm.weight, norm.bias, norm.running_mean, norm.running_var
+    return is_alike(weight, *tensors) and all(len(tensor) == len(weight) for tensor in tensors)
 
 
 def batch_norm(norm: nn.BatchNorm2d, moments: Moments, count: int) -> tuple[Tensor, Tensor]:

@@ -62,7 +62,7 @@ class SpatialAttention(ScriptableModule):
         return self.attention(self.conv(x))
 
     def deferred(self, x: Deferred) -> Tensor:
-        if not is_plain(self.conv):
+        if not is_plain(self.conv) or self.conv.bias is None:
             return self.forward(settle(x))
         return self.attention(conv_with_moments(x, self.conv.weight)[0] + self.conv.bias)
 

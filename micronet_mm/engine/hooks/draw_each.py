@@ -1,4 +1,5 @@
 """Draw what a model makes of every image of a test set."""
+import inspect
 import os.path as osp
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,10 +30,10 @@ class DrawEachHook(Hook):
 
     def __init__(self, hook: dict, out_dir: str) -> None:
         # mmdet's hook has its own names for what mmpose's and mmpretrain's call enable and out_dir.
-        detection = hook['type'] == 'DetVisualizationHook'
-        every = dict(interval=1) if hook['type'] == 'VisualizationHook' else {}
-        self.hook = HOOKS.build({**hook, **every, **(dict(draw=True) if detection else dict(enable=True))})
-        self.folder_attribute = 'test_out_dir' if detection else 'out_dir'
+        with HOOKS.switch_scope_and_registry(None) as registry:
+            names = inspect.signature(registry.get(hook['type'])).parameters
+        switch, self.folder_attribute = ('draw', 'test_out_dir') if 'draw' in names else ('enable', 'out_dir')
+        self.hook = HOOKS.build({**hook, switch: True, 'interval': 1})
         self.out_dir = Path(out_dir).resolve()
         self.drawn = 0
 
