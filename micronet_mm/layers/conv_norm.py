@@ -69,12 +69,12 @@ class ConvNorm(Chain):
         super().__init__(layers)
 
     def deferred(self, x: Union[Tensor, Deferred]) -> Union[Tensor, Deferred]:
-        if not (isinstance(x, Deferred) and len(self) == 2 and is_plain(self[0]) and self[0].bias is None
-                and is_plain_norm(self[1], self[0].weight)):
+        conv, *norms = self
+        if not (isinstance(x, Deferred) and len(norms) == 1 and is_plain(conv) and conv.bias is None
+                and is_plain_norm(norms[0], conv.weight)):
             return super().deferred(x)
-        conv, norm = self
         raw, moments = conv_with_moments(x, conv.weight, conv.stride, conv.padding, conv.groups)
-        scale, shift = batch_norm(norm, moments, raw[:, 0].numel())
+        scale, shift = batch_norm(norms[0], moments, raw[:, 0].numel())
         return Deferred(raw.contiguous(), scale, shift, mean=moments.mean)
 
 
@@ -90,7 +90,7 @@ def is_plain_norm(norm: nn.Module, weight: Tensor) -> bool:
     if not (type(norm) is nn.BatchNorm2d and norm.affine and norm.track_running_stats and not is_hooked(norm)):
         return False
     tensors = norm.weight, norm.bias, norm.running_mean, norm.running_var
-    return is_alike(weight, *tensors) and all(len(tensor) == len(weight) for tensor in tensors)
+    return is_alike(weight, *tensors) and {tensor.shape for tensor in tensors} == {weight.shape[:1]}
 
 
 def batch_norm(norm: nn.BatchNorm2d, moments: Moments, count: int) -> tuple[Tensor, Tensor]:
@@ -115,4 +115,4 @@ def batch_norm(norm: nn.BatchNorm2d, moments: Moments, count: int) -> tuple[Tens
             norm.running_mean.lerp_(mean, momentum)
             norm.running_var.lerp_(variance * (count / (count - 1)), momentum)
     scale = norm.weight * (variance + norm.eps).rsqrt()
-    return scale, norm.bias - mean * scale
+    return scale, torch.addcmul(norm.bias, mean, scale, value=-1)

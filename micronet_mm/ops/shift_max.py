@@ -9,11 +9,10 @@ from typing import Optional
 import torch
 from torch import Tensor
 
-from .channels import channel_roll
 from .compiled import has_code, is_off, library, warn_of_reference
 from .cpp_function import TYPES
 from .deferred import Deferred, settle
-from .shift_max_cpu import CompiledShiftMax
+from .shift_max_cpu import CompiledShiftMax, both_ways
 from .shift_max_formula import reference_shift_max
 from .watched import is_watched
 
@@ -53,10 +52,8 @@ def of_raw(x: Deferred, coefficients: Tensor, groups: int, shift: str) -> tuple[
         return settle(x), coefficients, None
     if x.scale is None:
         return x.raw, coefficients, None
-    affine = torch.stack([x.scale, x.shift])
-    scale, offset = torch.stack(
-        [channel_roll(affine, groups, j, shift) for j in range(coefficients.shape[2])]).unbind(1)
-    return x.raw, coefficients * scale, (coefficients * offset).sum(2)
+    partner, _ = both_ways(x.raw.shape[1], groups, coefficients.shape[2], shift)
+    return x.raw, coefficients * x.scale[partner], (coefficients * x.shift[partner]).sum(2)
 
 
 def fits(x: Tensor, coefficients: Tensor, groups: int) -> bool:

@@ -41,13 +41,14 @@ def reference_only() -> Iterator[None]:
 def is_watched(*tensors: Tensor) -> bool:
     """Whether anybody wants to see the operations on these tensors: by PyTorch's account of what a call would pass."""
     # A compiler has to be asked first: it cannot follow the rest.
-    return (torch.compiler.is_compiling() or _reference_only.get() or has_modes()
-            or not is_plain(torch._C._dispatch_tls_local_include_set())
-            or any(type(x) not in (Tensor, nn.Parameter) or not is_plain(torch._C._dispatch_keys(x)) for x in tensors))
-
-
-def is_plain(keys: DispatchKeySet) -> bool:
-    return not keys.raw_repr() & ~PLAIN
+    if torch.compiler.is_compiling() or _reference_only.get() or has_modes():
+        return True
+    keys = torch._C._dispatch_tls_local_include_set()
+    for x in tensors:
+        if type(x) not in (Tensor, nn.Parameter):
+            return True
+        keys = keys | torch._C._dispatch_keys(x)
+    return bool(keys.raw_repr() & ~PLAIN)
 
 
 def has_modes() -> bool:
