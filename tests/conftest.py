@@ -1,4 +1,4 @@
-import _openmp  # noqa: F401
+import _process  # noqa: F401
 import pytest
 import torch
 from hypothesis import settings

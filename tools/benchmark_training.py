@@ -22,7 +22,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import _openmp  # noqa: F401
+import _process  # noqa: F401
 import cv2
 import numpy as np
 import torch

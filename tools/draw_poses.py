@@ -2,7 +2,7 @@
 """Draw held-out people: true poses on the left, predicted ones on the right."""
 from pathlib import Path
 
-import _openmp  # noqa: F401
+import _process  # noqa: F401
 import mmcv
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate

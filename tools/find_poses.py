@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-import _openmp  # noqa: F401
+import _process  # noqa: F401
 
 from micronet_mm.checkpoint.atomic import refuse_to_overwrite, write_text_atomically
 from micronet_mm.engine.cli import one_line_errors

@@ -4,7 +4,7 @@
 Counts convolutions, linear layers and Dynamic Shift-Max as the paper does; normalization, pooling and plain activations
 are free.
 """
-import _openmp  # noqa: F401
+import _process  # noqa: F401
 
 from micronet_mm.analysis import Cost
 from micronet_mm.analysis.from_config import SHAPES, count_config

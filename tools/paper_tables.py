@@ -7,7 +7,7 @@ import argparse
 import json
 from pathlib import Path
 
-import _openmp  # noqa: F401
+import _process  # noqa: F401
 
 from micronet_mm.analysis.paper_tables import TABLES, count_rows, markdown, records
 

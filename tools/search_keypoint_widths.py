@@ -8,7 +8,7 @@ parameters, within rounding, and multiply-adds, within 1 %.
 import argparse
 from functools import cache
 
-import _openmp  # noqa: F401
+import _process  # noqa: F401
 from torch import nn
 
 from micronet_mm.analysis import Cost, count

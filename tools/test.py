@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-import _openmp  # noqa: F401
+import _process  # noqa: F401
 from mmengine.config import Config
 from mmengine.evaluator import DumpResults
 

@@ -3,7 +3,7 @@
 import argparse
 import os.path as osp
 
-import _openmp  # noqa: F401
+import _process  # noqa: F401
 from mmengine.config import Config
 
 from micronet_mm.checkpoint.newest import check_resumable

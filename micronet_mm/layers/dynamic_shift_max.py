@@ -159,7 +159,9 @@ class DynamicShiftMax(ScriptableModule):
     def coefficients(self, mean: Tensor) -> Tensor:
         """The coefficients, (N, K, J, C), for an input of this ``mean`` over its positions, (N, C)."""
         z = self.fc2(F.relu(self.fc1(mean)))
-        return (F.hardsigmoid(z) - 0.5).mul(4).view(-1, self.K, self.J, self.channels) + self.start
+        # 4 (hard_sigmoid(z) - 0.5), in a form that can be differentiated twice
+        z = F.hardtanh(z, -3.0, 3.0).view(-1, self.K, self.J, self.channels)
+        return torch.add(self.start, z, alpha=2 / 3)
 
     def forward(self, x: Tensor) -> Tensor:
         # Under autocast the coefficients come out wider than x; y has the type of x.

@@ -34,24 +34,16 @@ struct Deferred {
         for (int64_t s = 0; s < count; ++s) to[s] = clamped(from[s] * a + b, low, high);
     }
 
-    // From the gradient of these values to that of the raw ones, which is not wanted if `to` is null, and what it adds to
-    // those of scale and shift. NaN passes gradients on, as in PyTorch (whose relu6 does so where no vector is filled).
+    // From the gradient of these values to that of the raw ones, which may take its place, and what it adds to those of
+    // scale and shift. NaN passes gradients on, as in PyTorch (whose relu6 does so where no vector is filled).
     void back(int64_t n, int64_t r, int64_t first, int64_t count, const T *g, T *to, T &g_scale, T &g_shift) const {
-        if (to)
-            back<true>(row(n, r) + first, factor(r), offset(r), count, g, to, g_scale, g_shift);
-        else
-            back<false>(row(n, r) + first, factor(r), offset(r), count, g, to, g_scale, g_shift);
-    }
-
-    template <bool write>
-    void back(const T *from, T a, T b, int64_t count, const T *g, T *to, T &g_scale, T &g_shift) const {
-        const T low = lower, high = upper;
+        const T *from = row(n, r) + first, a = factor(r), b = offset(r), low = lower, high = upper;
         T sum = 0, product = 0;
 #pragma omp simd reduction(+ : sum, product)
         for (int64_t s = 0; s < count; ++s) {
             const T value = from[s] * a + b;
             const T passed = (value <= low) | (value >= high) ? T(0) : g[s];
-            if (write) to[s] = passed * a;
+            to[s] = passed * a;
             sum += passed;
             product += passed * from[s];
         }

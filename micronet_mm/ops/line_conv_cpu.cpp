@@ -126,11 +126,12 @@ void backward(const Deferred<T> &x, const T *w, const OutputGradient<T> &g, T *g
                 }
                 if (!of_input) continue;
                 T scale_sum = 0, shift_sum = 0;
-                T *to = gx ? gx + (n * x.C + r) * x.S : nullptr;
                 const int64_t rows = p.vertical ? 1 : p.H, length = x.S / rows;
-                for (int64_t h = 0; h < rows; ++h)
-                    x.back(n, r, h * length, length, inner.data() + p.first + h * p.pitch, to ? to + h * length : to,
-                           scale_sum, shift_sum);
+                for (int64_t h = 0; h < rows; ++h) {
+                    T *from = inner.data() + p.first + h * p.pitch;
+                    x.back(n, r, h * length, length, from, gx ? gx + (n * x.C + r) * x.S + h * length : from, scale_sum,
+                           shift_sum);
+                }
                 if (g_scale) {
                     g_scale[n * x.C + r] = scale_sum;
                     g_shift[n * x.C + r] = shift_sum;

@@ -169,8 +169,9 @@ void backward(const Deferred<T> &x, const T *w, const OutputGradient<T> &g, T *g
                 product(turned.data(), p.I, p.O, errors.data(), vectors, back.data());
                 for (int64_t i = 0; i < p.I; ++i) {
                     const int64_t r = x.channel(t.g * p.I + i);
-                    x.back(t.n, r, first, count, back.data() + i * TILE<T>,
-                           gx ? gx + (t.n * x.C + r) * p.S + first : nullptr, scale_sums[i], shift_sums[i]);
+                    T *from = back.data() + i * TILE<T>;
+                    x.back(t.n, r, first, count, from, gx ? gx + (t.n * x.C + r) * p.S + first : from, scale_sums[i],
+                           shift_sums[i]);
                 }
             }
             const int64_t part = t.n * p.segments + t.segment;

@@ -1,5 +1,7 @@
 // What a deferred tensor stands for, written out: normalized, activated, shuffled, and added to a shortcut. And the
 // moments of a tensor from those of its parts.
+#include <vector>
+
 #include "deferred.h"
 
 namespace {
@@ -19,17 +21,22 @@ void forward(const Deferred<T> &x, const T *shortcut, T *y, int64_t N, int threa
 // What is not wanted is null: gx, or g_scale and g_shift.
 template <typename T>
 void backward(const Deferred<T> &x, const T *g, T *gx, T *g_scale, T *g_shift, int64_t N, int threads) {
-#pragma omp parallel for collapse(2) schedule(static) num_threads(threads)
-    for (int64_t n = 0; n < N; ++n)
-        for (int64_t c = 0; c < x.C; ++c) {
-            const int64_t r = x.channel(c), row = n * x.C + r;
-            T scale_sum = 0, shift_sum = 0;
-            x.back(n, r, 0, x.S, g + (n * x.C + c) * x.S, gx ? gx + row * x.S : nullptr, scale_sum, shift_sum);
-            if (g_scale) {
-                g_scale[row] = scale_sum;
-                g_shift[row] = shift_sum;
+#pragma omp parallel num_threads(threads)
+    {
+        std::vector<T> unwanted(gx ? 0 : x.S);
+#pragma omp for collapse(2) schedule(static)
+        for (int64_t n = 0; n < N; ++n)
+            for (int64_t c = 0; c < x.C; ++c) {
+                const int64_t r = x.channel(c), row = n * x.C + r;
+                T scale_sum = 0, shift_sum = 0;
+                x.back(n, r, 0, x.S, g + (n * x.C + c) * x.S, gx ? gx + row * x.S : unwanted.data(), scale_sum,
+                       shift_sum);
+                if (g_scale) {
+                    g_scale[row] = scale_sum;
+                    g_shift[row] = shift_sum;
+                }
             }
-        }
+    }
 }
 
 // Parts of a row are `step` positions long, but for the last one; mean and squares are (N, P, C), P parts to a row.
