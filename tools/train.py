@@ -6,6 +6,7 @@ import os.path as osp
 import _process  # noqa: F401
 from mmengine.config import Config
 
+from micronet_mm.checkpoint import check_fits, check_initial_weights
 from micronet_mm.checkpoint.newest import check_resumable
 from micronet_mm.engine.cli import (
     build_runner,
@@ -60,9 +61,18 @@ def main() -> None:
         cfg = prepare(args)
     with one_line_stops():
         runner = build_runner(cfg)
-        if args.resume == 'auto' and not resume_newest(runner):
-            with one_line_errors():
-                check_start(cfg)
+        resumes = bool(cfg.get('resume'))
+        if args.resume == 'auto':
+            resumes = resume_newest(runner)
+            if not resumes:
+                with one_line_errors():
+                    check_start(cfg)
+        model = getattr(runner.model, 'module', runner.model)
+        with one_line_errors():
+            if not resumes:
+                check_initial_weights(model, cfg.get('load_from'))
+            elif runner._load_from and osp.isfile(runner._load_from):
+                check_fits(model, runner._load_from)
         runner.train()
 
 

@@ -21,6 +21,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 from mmengine.runner import CheckpointLoader
 
+from .errors import CheckpointError
 from .reading import read_checkpoint
 
 try:
@@ -34,6 +35,10 @@ PATH_MODULES = ('pathlib', 'pathlib._local')
 PATHS = dict(PosixPath=pathlib.PurePosixPath, WindowsPath=pathlib.PureWindowsPath,
              PurePosixPath=pathlib.PurePosixPath, PureWindowsPath=pathlib.PureWindowsPath)
 PATHS[type(pathlib.Path()).__name__] = type(pathlib.Path())  # the one of this system
+
+
+WRAPPERS = ('module.', '_orig_mod.')
+RELEASED_NAME = 'features.0.stem.0.conv.0.weight'
 
 
 def one_cycle(*args: Any) -> None:
@@ -92,9 +97,28 @@ def load_from_local(filename: str, map_location: Any) -> Any:
     """MMEngine's loader of local files, by PyTorch's own rules.
 
     The maintained line of MMEngine (0.10.12) allows the real ``getattr``, and loads what is refused once more with
-    ``weights_only=False``. Raises what :func:`read_checkpoint` does.
+    ``weights_only=False``. Raises what :func:`read_checkpoint` does, and CheckpointError for released weights that were
+    not converted, of which MMEngine would load nothing.
     """
-    return read_checkpoint(osp.expanduser(filename), map_location)
+    content = read_checkpoint(osp.expanduser(filename), map_location)
+    stored = content.get('state_dict') if isinstance(content, dict) else None
+    if isinstance(stored, dict):
+        content['state_dict'] = stored = without_wrappers(stored)
+    elif isinstance(content, dict):
+        content = stored = without_wrappers(content)
+    if stored and RELEASED_NAME in stored:
+        raise CheckpointError(f'{filename} is a MicroNet as the authors released it, whose tensors have other names: '
+                              'convert it with tools/convert_checkpoint.py, or '
+                              'micronet_mm.checkpoint.convert_checkpoint(file, new_file), and give the new file.')
+    return content
+
+
+def without_wrappers(stored: dict) -> dict:
+    """By names without what DDP and torch.compile put in front of all of them."""
+    while stored and (wrapper := next((wrapper for wrapper in WRAPPERS if all(
+            str(name).startswith(wrapper) for name in stored)), None)):
+        stored = {name.removeprefix(wrapper): value for name, value in stored.items()}
+    return stored
 
 
 def allow_mmengine_checkpoints() -> None:

@@ -1,13 +1,14 @@
 """The MicroNet backbone."""
 from typing import Any, Mapping, Optional, Sequence, Union
 
+import torch
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from .arch import Arch, Row, get_arch, rescale
+from .arch import ARCHS, Arch, Row, get_arch, rescale
 from .blocks import MicroBlockA, MicroBlockB, MicroBlockC, MicroBlockE, MicroStem
 
 BLOCKS = dict(A=MicroBlockA, B=MicroBlockB, C=MicroBlockC)
@@ -129,6 +130,37 @@ class MicroNet(BaseModule):
                     module.eval()
         return self
 
+    def check_weights(self, tensors: Mapping[str, Tensor]) -> None:
+        """Raise unless these are weights of this network, or some of them, or of one that differs in a few layers.
+
+        MMEngine loads what fits and logs the rest, so that others would leave the network as it is.
+
+        Args:
+            tensors: by name, as in ``state_dict()``.
+
+        Raises:
+            ValueError: one line that says whose they are, and what to do.
+        """
+        own = self.state_dict()
+        if share_that_fits(own, tensors) > 0.9:
+            return
+        (arch, prefix), (own_arch, _) = find_weights(tensors), find_weights(own)
+        wanted = f'arch={own_arch!r}' if own_arch else 'a table or settings of its own'
+        if not arch:
+            raise ValueError(f'these are not weights of this MicroNet ({wanted}): names and shapes are others, such as '
+                             f'{next(iter(tensors))}.')
+        if arch == own_arch and prefix:
+            raise ValueError(f'the weights of this MicroNet are there by names that begin with {prefix!r}: add '
+                             f'prefix={prefix!r} to init_cfg, or load the whole model.')
+        raise ValueError(f'these are weights of MicroNet with arch={arch!r}, but this network has {wanted}: give the '
+                         'file that belongs to it, or the other arch.')
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Tensor], prefix: str, *args: Any) -> None:
+        tensors = {name.removeprefix(prefix): value for name, value in state_dict.items() if name.startswith(prefix)}
+        if tensors:
+            self.check_weights(tensors)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     def _freeze_stages(self) -> None:
         if self.frozen_stages < 0:
             return
@@ -155,3 +187,24 @@ def build_block(row: Row, in_channels: int, stride: int, dynamic: Optional[Seque
     if row.kind == 'E':
         return MicroBlockE(in_channels, row.channels, **shared)
     return BLOCKS[row.kind](in_channels, row.channels, row.kernel, stride, row.expansion, groups2=row.groups2, **shared)
+
+
+def share_that_fits(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> float:
+    """The share of ``tensors``, or of ``own`` if these are fewer, that have the name and the shape of one another."""
+    own, tensors = ({name: value for name, value in named.items() if not name.endswith('num_batches_tracked')}
+                    for named in (own, tensors))
+    fits = sum(getattr(tensors.get(name), 'shape', None) == value.shape for name, value in own.items())
+    return fits / max(1, min(len(own), len(tensors)))
+
+
+def find_weights(tensors: Mapping[str, Tensor]) -> tuple[Optional[str], str]:
+    """Of which arch there are weights among these, or None, and how their names begin."""
+    first = 'stem.vertical.conv.weight'
+    prefix = next((name.removesuffix(first) for name in tensors if name.endswith(first)), None)
+    if prefix is not None:
+        own = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+        for arch in ARCHS:
+            with torch.device('meta'):
+                if share_that_fits(MicroNet(arch).state_dict(), own) > 0.9:
+                    return arch, prefix
+    return None, ''
