@@ -9,6 +9,7 @@ ROBUST = [
     dict(type='EpochSeedHook'),
     dict(type='PreemptionHook'),
     dict(type='InvalidLossHook'),
+    dict(type='WarmUpHook'),
     dict(type='BrokenImageHook', max_share=0.01),
 ]
 RGB = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])

@@ -11,6 +11,8 @@ from micronet_mm.checkpoint import check_fits
 from micronet_mm.checkpoint.atomic import refuse_to_overwrite
 from micronet_mm.datasets import UnreadableImageError
 from micronet_mm.engine.cli import build_runner, common_parser, load_config, one_line_errors, one_line_stops
+from micronet_mm.engine.consistency import check_consistency
+from micronet_mm.engine.data_checks import check_data
 from micronet_mm.engine.preflight import check_files, find_dicts, require
 
 
@@ -45,7 +47,8 @@ def prepare(args: argparse.Namespace) -> Config:
         refuse_to_overwrite(args.out, args.checkpoint, args.config)
     if args.show_dir:
         enable_drawing(cfg, args.show_dir)
-    check_files(cfg, ['test_dataloader'], ['test_evaluator'])
+    for check in (check_files, check_consistency, check_data):
+        check(cfg, ['test_dataloader'], ['test_evaluator'])
     require(args.checkpoint, 'this evaluation', 'Name an existing checkpoint.')
     return cfg
 

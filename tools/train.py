@@ -17,6 +17,8 @@ from micronet_mm.engine.cli import (
     one_line_errors,
     one_line_stops,
 )
+from micronet_mm.engine.consistency import check_consistency
+from micronet_mm.engine.data_checks import check_data
 from micronet_mm.engine.preflight import check_files, require
 from micronet_mm.engine.resume import resume_newest
 
@@ -40,8 +42,10 @@ def prepare(args: argparse.Namespace) -> Config:
     if args.resume and args.resume != 'auto':
         cfg.resume, cfg.load_from = True, args.resume
     validates = ['val'] if cfg.get('val_cfg') else []
-    check_files(cfg, [f'{phase}_dataloader' for phase in ['train', *validates]],
-                [f'{phase}_evaluator' for phase in validates])
+    loaders = [f'{phase}_dataloader' for phase in ['train', *validates]]
+    evaluators = [f'{phase}_evaluator' for phase in validates]
+    for check in (check_files, check_consistency, check_data):
+        check(cfg, loaders, evaluators)
     if args.resume != 'auto':
         check_start(cfg)
     return cfg

@@ -4,5 +4,6 @@ robust_hooks = [
     dict(type='EpochSeedHook'),
     dict(type='PreemptionHook'),
     dict(type='InvalidLossHook'),
+    dict(type='WarmUpHook'),
     dict(type='BrokenImageHook', max_share=0.01),
 ]

@@ -1,11 +1,13 @@
 """What ``tools/train.py`` and ``tools/test.py`` share: options, the config they lead to, and errors of one line."""
 import argparse
 import os
+import re
 import sys
+from ast import literal_eval
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 from mmengine.config import Config, DictAction
 from mmengine.config.utils import ConfigParsingError
@@ -19,11 +21,34 @@ from micronet_mm.checkpoint.atomic import DISK_FULL
 from .errors import RunStopped
 
 
+class Options(DictAction):
+    """MMEngine's ``--cfg-options``, with the spaces in quoted names and in paths, which MMEngine takes out."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: list[str],
+                 option_string: Optional[str] = None) -> None:
+        for text in values:
+            if '=' not in text:
+                raise argparse.ArgumentError(self, f'{text!r} is no KEY=VALUE; quote what has spaces in it.')
+        super().__call__(parser, namespace, values, option_string)
+
+    def _parse_iterable(self, value: str) -> Any:
+        try:
+            parsed = literal_eval(value)
+            return list(parsed) if isinstance(parsed, tuple) and not value.strip().startswith('(') else parsed
+        except (ValueError, SyntaxError):
+            if not re.search(r'[,()\[\]]', value):
+                return self._parse_int_float_bool(value.strip('\'"'))
+            if re.search(r'\w +\w', value):
+                raise argparse.ArgumentError(self, f'{value!r} has a space in a name: quote each name, as in '
+                                                   '"(\'person\',\'big disc\')".') from None
+            return super()._parse_iterable(value)
+
+
 def config_parser(description: str) -> argparse.ArgumentParser:
     """A parser that takes a config and ``--cfg-options``."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument('config', help='config file')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+    parser.add_argument('--cfg-options', nargs='+', action=Options, metavar='KEY=VALUE',
                         help='replace settings of the config, for example train_dataloader.batch_size=4')
     return parser
 

@@ -7,8 +7,9 @@ from .invalid_loss import InvalidLossHook
 from .num_keypoints import NumKeypointsHook
 from .preemption import PreemptionHook
 from .safe_checkpoint import SafeCheckpointHook
+from .warm_up import WarmUpHook
 
 __all__ = [
     'BrokenImageHook', 'CompileHook', 'DrawEachHook', 'EpochSeedHook', 'InvalidLossHook', 'NumKeypointsHook',
-    'PreemptionHook', 'SafeCheckpointHook'
+    'PreemptionHook', 'SafeCheckpointHook', 'WarmUpHook'
 ]

@@ -1,0 +1,124 @@
+"""Whether the parts of a config fit one another and the data."""
+import logging
+import os
+import os.path as osp
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Optional
+
+import torch
+from mmengine.config import Config
+from mmengine.logging import print_log
+
+from micronet_mm.models import MicroNet
+
+from .data_checks import registered
+from .preflight import find_dicts
+
+# Whose num_classes counts things other than the classes of the data.
+APART = ('data_preprocessor', 'rpn_head', 'backbone', 'semantic_head')
+
+
+def check_consistency(cfg: Config, loaders: Sequence[str], evaluators: Sequence[str]) -> None:
+    """Raise unless the widths of neck or head are the backbone's, and num_classes and class folders fit one another.
+
+    Ranks beyond the number of classes (top-5 of 3) are taken out of the evaluators, with a word.
+
+    Args:
+        cfg: a full config, changed in place.
+        loaders: dataloaders that will be used.
+        evaluators: evaluators that will be used.
+
+    Raises:
+        ValueError: one line that says what differs and what to set.
+    """
+    check_widths(cfg.model)
+    check_folders(cfg, loaders)
+    for loader in loaders:
+        classes = number_of_classes(cfg, loader)
+        if classes:
+            for path, head in heads(cfg.model, 'model'):
+                given = head.get('num_classes', 1000)
+                if given != classes:
+                    raise ValueError(f'{path}.num_classes={given}, but the data of {loader} has {classes} classes: set '
+                                     f'{path}.num_classes={classes}.')
+            for evaluator in evaluators:
+                limit_topk(cfg.get(evaluator), classes, evaluator)
+
+
+def check_widths(model: Mapping) -> None:
+    """Raise unless what reads a MicroNet expects its widths."""
+    backbone, neck = model.get('backbone') or {}, model.get('neck') or {}
+    if backbone.get('type') not in ('MicroNet', MicroNet):
+        return
+    settings = {key: value for key, value in backbone.items() if key not in ('type', 'init_cfg')}
+    with torch.device('meta'):
+        widths = MicroNet(**settings).out_channels
+    # A neck without widths, if it is more than pooling, makes new ones for the head.
+    readers = ['neck'] if neck and 'Pooling' not in str(neck.get('type')) else ['head', 'bbox_head']
+    for reader in readers:
+        expected = (model.get(reader) or {}).get('in_channels')
+        given = list(widths) if isinstance(expected, (list, tuple)) else widths[-1]
+        if expected is not None and (list(expected) if isinstance(expected, tuple) else expected) != given:
+            raise ValueError(f'model.{reader}.in_channels={expected}, but the backbone with '
+                             f'arch={backbone.get("arch", "m3")!r} has widths {given} where it is read: set '
+                             f'model.{reader}.in_channels={given}.')
+
+
+def heads(node: Any, path: str) -> Iterator[tuple[str, Mapping]]:
+    """Every part of a model with num_classes, our classifier's 1000 by default, and where it stands."""
+    if isinstance(node, Mapping):
+        if 'num_classes' in node or node.get('type') == 'MicroNetClsHead':
+            yield path, node
+        for key, child in node.items():
+            if key not in APART:
+                yield from heads(child, f'{path}.{key}')
+    elif isinstance(node, (list, tuple)):
+        for index, child in enumerate(node):
+            yield from heads(child, f'{path}.{index}')
+
+
+def number_of_classes(cfg: Config, loader: str) -> Optional[int]:
+    """How many classes the data of a dataloader has, if that is known beforehand."""
+    for folders in class_folders(cfg, loader):
+        return len(folders)
+    for dataset in find_dicts((cfg.get(loader) or {}).get('dataset'), 'type'):
+        kind = registered(dataset, cfg.get('default_scope'))
+        metainfo = {**getattr(kind, 'METAINFO', {}), **(dataset.get('metainfo') or {})}
+        if isinstance(metainfo.get('classes'), (list, tuple)) and 'ann_file' in dataset:
+            return len(metainfo['classes'])
+    return None
+
+
+def limit_topk(evaluator: Any, classes: int, name: str) -> None:
+    """Leave ranks out of an evaluator that every prediction would be within."""
+    for metric in find_dicts(evaluator, 'topk'):
+        ranks = metric['topk'] if isinstance(metric['topk'], (list, tuple)) else (metric['topk'], )
+        kept = tuple(rank for rank in ranks if rank <= classes)
+        if kept != tuple(ranks):
+            print_log(f'{name} has topk={tuple(ranks)}, and the data {classes} classes: topk={kept or (1, )} is taken.',
+                      'current', logging.WARNING)
+            metric['topk'] = kept or (1, )
+
+
+def check_folders(cfg: Config, loaders: Sequence[str]) -> None:
+    """Raise if the class folders of one dataloader are not those of the others: labels are their numbers."""
+    found = {loader: names for loader in loaders for names in class_folders(cfg, loader)}
+    for loader, names in found.items():
+        first, others = next(iter(found.items()))
+        if names != others:
+            odd = sorted(set(names) ^ set(others))
+            raise ValueError(f'the class folders of {loader} ({len(names)}) are not those of {first} ({len(others)}): '
+                             f'{odd[0]!r} is in one only, so labels would not mean the same; make it in both, empty if '
+                             'need be.')
+
+
+def class_folders(cfg: Config, loader: str) -> Iterator[list[str]]:
+    """The names of the folders that a dataset of mmpretrain takes for classes."""
+    dataset = (cfg.get(loader) or {}).get('dataset') or {}
+    kind = registered(dataset, cfg.get('default_scope')) if dataset.get('type') else None
+    if not kind or not any(base.__name__ == 'CustomDataset' for base in kind.__mro__) or '_find_samples' in vars(kind):
+        return
+    settings = {key: value for key, value in dataset.items() if key not in ('type', '_scope_')}
+    made: Any = kind(**{**settings, 'pipeline': [], 'lazy_init': True})
+    if not made.ann_file and made.with_label and osp.isdir(made.img_prefix):
+        yield sorted(entry.name for entry in os.scandir(made.img_prefix) if entry.is_dir())

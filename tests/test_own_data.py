@@ -1,0 +1,202 @@
+"""Data of one's own: what is wrong with it is said in one line, before anything is built from it."""
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from mm import ROOT, call, write_config
+from mmengine.config import Config
+
+from micronet_mm.datasets import coco_file, write_figures
+from micronet_mm.engine.cli import config_parser
+from micronet_mm.engine.consistency import check_consistency
+from micronet_mm.engine.data_checks import check_data
+
+TRAIN = ROOT / 'tools' / 'train.py'
+LOADERS, EVALUATORS = ['train_dataloader', 'val_dataloader'], ['val_evaluator']
+
+
+@pytest.fixture(scope='module')
+def figures(tmp_path_factory):
+    root = tmp_path_factory.mktemp('data') / 'figures'
+    write_figures(root, num_train=4, num_val=2)
+    return root
+
+
+@pytest.fixture
+def data(figures, tmp_path):
+    """A copy to spoil."""
+    return shutil.copytree(figures, tmp_path / 'figures')
+
+
+def spoil(path, change):
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def without(key, *places):
+    def change(content):
+        for index in places or range(len(content['annotations'])):
+            del content['annotations'][index][key]
+    return change
+
+
+def check(tmp_path, data, text=''):
+    """The checks of tools/train.py, on the demo's config."""
+    cfg = Config.fromfile(write_config(tmp_path / 'tiny.py', data, text))
+    cfg.work_dir = str(tmp_path / 'w')
+    check_consistency(cfg, LOADERS, EVALUATORS)
+    check_data(cfg, LOADERS, EVALUATORS)
+    return cfg
+
+
+def test_what_is_right_passes(figures, tmp_path):
+    check(tmp_path, figures)
+    assert not (tmp_path / 'w').exists()
+
+
+@pytest.mark.parametrize(('change', 'message'), [
+    (lambda c: c.pop('categories'), r'train\.json: object missing required field `categories`'),
+    (lambda c: c['annotations'].clear(), r'train\.json lists no annotations: give the file that has them'),
+    (lambda c: c['images'].clear(), r'train\.json lists no images'),
+    (without('bbox', 3), r'train\.json, annotations\[3\]: object missing required field `bbox`'),
+    (without('image_id', 0), r'train\.json, annotations\[0\]: object missing required field `image_id`'),
+    (lambda c: c['annotations'][2].update(bbox=[1, 2, 3]), r'annotations\[2\]\.bbox: expected `array` of length 4'),
+    (lambda c: c['annotations'][2].update(bbox='1 2 3 4'), r'annotations\[2\]\.bbox: expected `array`, got `str`'),
+    (lambda c: c['images'][1].pop('width'), r'train\.json, images\[1\]: object missing required field `width`'),
+    (lambda c: c['annotations'][1].update(id=c['annotations'][0]['id']), 'several annotations of one id, such as'),
+    (lambda c: c['categories'][1].update(name='disk'), r"no category 'disc', .*; did you mean 'disk'\?"),
+    (lambda c: c['categories'].reverse(), r"another order .* set metainfo=dict\(classes=\('triangle', 'square'"),
+    (lambda c: [i.update(file_name='train/' + i['file_name']) for i in c['images']],
+     r'lists images that are not there, such as .*train/train/'),
+])
+def test_a_fault_in_a_file_is_named_with_its_place(change, message, data, tmp_path):
+    spoil(data / 'annotations' / 'train.json', change)
+    with pytest.raises(ValueError, match=message) as error:
+        check(tmp_path, data)
+    assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('content', [b'', b'{"images": [', b'[]', b'\xff\xfe'])
+def test_a_file_that_is_no_json_is_named(content, data, tmp_path):
+    (data / 'annotations' / 'train.json').write_bytes(content)
+    with pytest.raises(ValueError, match=r'train\.json'):
+        check(tmp_path, data)
+
+
+def test_annotations_that_libraries_drop_are_counted(data, monkeypatch):
+    path, said = data / 'annotations' / 'train.json', []
+    monkeypatch.setattr(coco_file, 'print_log', lambda text, *_: said.append(text))
+    spoil(path, lambda c: [c['annotations'][index].update(category_id=99) for index in (1, 2)])
+    spoil(path, lambda c: c['annotations'][0].update(image_id=77))
+    coco_file.warn_of_strays(path, coco_file.read_coco_file(path))
+    assert [text.partition('json: ')[2] for text in said] == [
+        '1 annotations are left out, such as annotations[0] with image_id=77, which the file does not list.',
+        '2 annotations are left out, such as annotations[1] with category_id=99, which the file does not list.']
+
+
+def test_what_is_missing_and_needs_no_guess_is_completed_in_a_copy(data, tmp_path):
+    paths = [data / 'annotations' / f'{split}.json' for split in ('train', 'val')]
+    for path in paths:
+        spoil(path, without('area'))
+        spoil(path, without('iscrowd'))
+    before = [path.read_bytes() for path in paths]
+    cfg = check(tmp_path, data)
+    assert [path.read_bytes() for path in paths] == before
+    copies = [cfg.train_dataloader.dataset.ann_file, cfg.val_dataloader.dataset.ann_file]
+    assert cfg.val_evaluator.ann_file == copies[1] and str(tmp_path / 'w' / 'annotations') in copies[0]
+    for copy, path in zip(copies, paths):
+        completed, lacking = (json.loads(Path(name).read_text())['annotations'] for name in (copy, path))
+        for entry, given in zip(completed, lacking, strict=True):
+            assert entry == dict(given, area=given['bbox'][2] * given['bbox'][3], iscrowd=0)
+
+
+def test_such_data_trains_and_evaluates(data, tmp_path):
+    """From the command line, with a class whose name has a space."""
+    for split in ('train', 'val'):
+        spoil(data / 'annotations' / f'{split}.json', without('area'))
+        spoil(data / 'annotations' / f'{split}.json', lambda c: c['categories'][1].update(name='big disc'))
+    write_config(tmp_path / 'tiny.py', data, '''
+train_cfg = dict(max_epochs=1, val_interval=1)
+model = dict(test_cfg=dict(score_thr=0.0))  # an untrained detector must find something
+''')
+    names = "classes=('person','big disc','square','triangle')"
+    run = call(TRAIN, 'tiny.py', '--cfg-options', f'train_dataloader.dataset.metainfo.{names}',
+               f'val_dataloader.dataset.metainfo.{names}', cwd=tmp_path)
+    assert run.returncode == 0 and 'coco/bbox_mAP' in run.stdout, run.stdout[-2000:]
+    assert 'have no area. Going on with a copy' in run.stdout
+    assert 'the warm-up of 50 iterations is longer than this run of 2, so the learning rate never' in run.stdout
+
+
+@pytest.mark.parametrize(('text', 'message'), [
+    ("model = dict(backbone=dict(arch='m0'))",
+     r"model\.neck\.in_channels=\[24, 80, 864\], but the backbone with arch='m0' has widths \[12, 32, 384\]"),
+    ('model = dict(bbox_head=dict(num_classes=80))',
+     r'model\.bbox_head\.num_classes=80, but the data of train_dataloader has 4 classes: set model\.bbox_head\.num'),
+    ("train_dataloader['dataset']['metainfo'] = dict(classes=('person', 'disc'))\n"
+     "model = dict(bbox_head=dict(num_classes=2))", r'bbox_head\.num_classes=2, but the data of val_dataloader has 4'),
+    ("metainfo['classes'] = ('person', 'disk', 'square', 'triangle')", r"no category 'disk', .* did you mean 'disc'\?"),
+    ("metainfo['classes'] = 'person'", r"write \('person', \) with the comma"),
+])
+def test_parts_that_do_not_fit_one_another_are_named(text, message, figures, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        check(tmp_path, figures, text)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    pytest.importorskip('mmpretrain')
+    for split in ('train', 'val'):
+        for label in ('cat', 'big dog', 'owl'):
+            (tmp_path / 'data' / split / label).mkdir(parents=True)
+            for index in range(4):
+                cv2.imwrite(str(tmp_path / 'data' / split / label / f'{index}.png'),
+                            np.random.default_rng(index).integers(0, 255, (40, 40, 3), np.uint8))
+    return tmp_path / 'data'
+
+
+def check_classifier(folders, *options):
+    parser = config_parser('')
+    options = parser.parse_args(['x', '--cfg-options', f'data_root={folders}', *options]).cfg_options
+    cfg = Config.fromfile(ROOT / 'configs' / 'imagenet_micronet_m0.py')
+    cfg.merge_from_dict(options)
+    for loader in LOADERS:
+        cfg[loader].dataset.data_root = str(folders)
+    check_consistency(cfg, LOADERS, EVALUATORS)
+    check_data(cfg, LOADERS, EVALUATORS)
+    return cfg
+
+
+def test_a_head_for_other_classes_than_there_are_folders(folders):
+    with pytest.raises(ValueError, match=r'head\.num_classes=1000, but the data of train_dataloader has 3 classes'):
+        check_classifier(folders)
+
+
+def test_ranks_beyond_the_classes_are_left_out(folders):
+    cfg = check_classifier(folders, 'model.head.num_classes=3')
+    assert cfg.val_evaluator.topk == (1, )
+
+
+def test_class_folders_that_differ(folders):
+    shutil.rmtree(folders / 'val' / 'cat')
+    with pytest.raises(ValueError, match=r"val_dataloader \(2\) are not those of train_dataloader \(3\): 'cat' is in"):
+        check_classifier(folders, 'model.head.num_classes=3')
+
+
+@pytest.mark.parametrize(('text', 'value'), [
+    ("('person','big disc')", ('person', 'big disc')), ("['big disc']", ['big disc']), ('my data/set', 'my data/set'),
+    ('1,2', [1, 2]), ('[(1, 2), [a, b]]', [(1, 2), ['a', 'b']]), ('true', True), ('None', None), ('1e-3', 1e-3),
+    ('cat, dog', ['cat', 'dog']), ("'a b'", 'a b'), ('0.5', 0.5), ('name', 'name'), ('(a,b)', ('a', 'b')),
+])
+def test_options_are_what_was_typed(text, value):
+    assert config_parser('').parse_args(['x', '--cfg-options', f'key={text}']).cfg_options == dict(key=value)
+
+
+@pytest.mark.parametrize(('text', 'message'), [('key=(person,big disc)', 'quote each name'), ('key', 'no KEY=VALUE')])
+def test_options_that_cannot_be_meant(text, message, capsys):
+    with pytest.raises(SystemExit):
+        config_parser('').parse_args(['x', '--cfg-options', text])
+    assert message in capsys.readouterr().err
