@@ -1,5 +1,6 @@
 """Data of one's own: what is wrong with it is said in one line, before anything is built from it."""
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -200,3 +201,62 @@ def test_options_that_cannot_be_meant(text, message, capsys):
     with pytest.raises(SystemExit):
         config_parser('').parse_args(['x', '--cfg-options', text])
     assert message in capsys.readouterr().err
+
+
+CONFIGS = re.findall(r'```python\n(.*?)```', (ROOT / 'docs' / 'own_data.md').read_text(), re.S)
+
+
+def train_documented(config, folder, *options):
+    """One epoch of a config of docs/own_data.md, which lies in ``folder``, and an evaluation."""
+    (folder / 'mine.py').write_text(config.replace("'configs/", f"'{ROOT / 'configs'}/"))
+    run = call(TRAIN, 'mine.py', '--cfg-options', 'train_cfg.max_epochs=1', 'train_cfg.val_interval=1',
+               'train_dataloader.num_workers=0', 'train_dataloader.persistent_workers=False',
+               'val_dataloader.num_workers=0', 'val_dataloader.persistent_workers=False', *options, cwd=folder)
+    assert run.returncode == 0, run.stdout[-3000:]
+    return run.stdout
+
+
+def in_one_folder(figures, root, kind, change):
+    """``train.json``, ``val.json`` and ``images/``, as the document says."""
+    (root / 'images').mkdir(parents=True)
+    for split in ('train', 'val'):
+        content = json.loads((figures / 'annotations' / f'{kind}{split}.json').read_text())
+        for image in content['images']:
+            shutil.copy(figures / split / image['file_name'], root / 'images' / f'{split}_{image["file_name"]}')
+            image['file_name'] = f'{split}_{image["file_name"]}'
+        change(content)
+        (root / f'{split}.json').write_text(json.dumps(content))
+
+
+def test_the_documented_detector_is_that_of_readme():
+    assert CONFIGS[0] in (ROOT / 'README.md').read_text()
+
+
+def test_the_documented_detector_trains(figures, tmp_path):
+
+    def two_classes(content):
+        content['categories'] = [dict(category, name='big disc' if category['name'] == 'disc' else category['name'])
+                                 for category in content['categories']]
+
+    in_one_folder(figures, tmp_path / 'data' / 'mine', '', two_classes)
+    out = train_documented(CONFIGS[0], tmp_path, 'train_dataloader.batch_size=2', 'model.test_cfg.score_thr=0.0')
+    assert 'coco/bbox_mAP' in out and 'the warm-up of 50 iterations is longer than this run' in out
+
+
+def test_the_documented_classifier_trains(folders):
+    roots = [f'{loader}.dataset.data_root={folders}' for loader in LOADERS]
+    out = train_documented(CONFIGS[1], folders.parent, *roots)
+    assert 'accuracy/top1' in out and 'val_evaluator has topk=(1, 5), and the data 3 classes: topk=(1,) is taken' in out
+
+
+def test_the_documented_keypoints_train(figures, tmp_path):
+    pytest.importorskip('mmpose')
+
+    def three_joints(content):
+        content['categories'][0]['keypoints'] = content['categories'][0]['keypoints'][:3]
+        for person in content['annotations']:
+            person['keypoints'] = person['keypoints'][:9]
+
+    in_one_folder(figures, tmp_path / 'data' / 'mine', 'person_keypoints_', three_joints)
+    (tmp_path / 'joints.py').write_text(CONFIGS[2])
+    assert 'coco/AP:' in train_documented(CONFIGS[3], tmp_path)

@@ -41,7 +41,7 @@ def prepare(args: argparse.Namespace) -> Config:
         enable_auto_scale_lr(cfg)
     if args.resume and args.resume != 'auto':
         cfg.resume, cfg.load_from = True, args.resume
-    validates = ['val'] if cfg.get('val_cfg') else []
+    validates = ['val'] if cfg.get('val_cfg') is not None else []  # mmpretrain's is empty
     loaders = [f'{phase}_dataloader' for phase in ['train', *validates]]
     evaluators = [f'{phase}_evaluator' for phase in validates]
     for check in (check_files, check_consistency, check_data):
