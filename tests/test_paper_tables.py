@@ -18,6 +18,7 @@ def fresh_scope():
     DefaultScope._instance_dict.clear()
 
 
+@pytest.mark.slow
 def test_docs_are_up_to_date(tmp_path):
     run = call(TOOL, '--markdown', 'tables.md', '--json', 'tables.json', cwd=tmp_path)
     assert run.returncode == 0, run.stdout[-2000:]

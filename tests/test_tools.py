@@ -108,6 +108,7 @@ model = dict(test_cfg=dict(score_thr=0.0))  # an untrained detector must find so
     assert len(list((tmp_path / 'drawn').iterdir())) == 4
 
 
+@pytest.mark.slow
 def test_killed_training_resumes_to_the_same_weights(data, tmp_path):
     """SIGKILL in the middle, then --resume: bit for bit what an unbroken run of the same seed gives."""
     config = write_config(

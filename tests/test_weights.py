@@ -10,7 +10,7 @@ from mmengine.registry import MODELS
 from mmengine.runner import load_checkpoint
 from torch import nn
 
-from micronet_mm.checkpoint import CheckpointError, check_initial_weights
+from micronet_mm.checkpoint import CheckpointError, check_fits, check_initial_weights
 from micronet_mm.datasets import write_figures
 from micronet_mm.models import ARCHS, MicroNet, MicroNetClassifier
 
@@ -28,7 +28,7 @@ def pretrained(path, prefix='backbone.'):
     ('m0', 'converted', None, NO_PREFIX),
     ('m0', 'released', None, NOT_CONVERTED),
     ('m0', 'released', 'backbone.', NOT_CONVERTED),
-    ('m3', 'other', None, r"not weights of this MicroNet \(arch='m3'\), .* such as fc\.weight"),
+    ('m3', 'other', None, r"not weights of this MicroNet \(arch='m3'\): .* such as fc\.weight"),
 ])
 def test_init_cfg_that_does_not_fit_is_refused_in_every_way(arch, file, prefix, message, released, converted, tmp_path):
     torch.save({f'fc.{name}': value for name, value in nn.Linear(2, 3).state_dict().items()}, tmp_path / 'other.pth')
@@ -71,6 +71,7 @@ def test_wrappers_in_front_of_all_names_are_taken_off(wrapper, tmp_path):
     model = nn.ModuleDict(dict(backbone=MicroNet('m0'), head=MicroNetClassifier(384, 64, 3)))
     stored = {wrapper + name: value for name, value in model.state_dict().items()}
     torch.save(dict(state_dict=stored, meta={}), tmp_path / 'wrapped.pth')
+    check_fits(model, tmp_path / 'wrapped.pth')
     backbone = MicroNet('m0', init_cfg=pretrained(tmp_path / 'wrapped.pth'))
     check_initial_weights(backbone)
     backbone.init_weights()

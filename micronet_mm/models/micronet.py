@@ -1,4 +1,5 @@
 """The MicroNet backbone."""
+from itertools import chain
 from typing import Any, Mapping, Optional, Sequence, Union
 
 import torch
@@ -141,7 +142,7 @@ class MicroNet(BaseModule):
         Raises:
             ValueError: one line that says whose they are, and what to do.
         """
-        own = self.state_dict()
+        own = dict(chain(self.named_parameters(), self.named_buffers()))
         if share_that_fits(own, tensors) > 0.9:
             return
         (arch, prefix), (own_arch, _) = find_weights(tensors), find_weights(own)
