@@ -1,5 +1,7 @@
 """Whether a checkpoint belongs to a model."""
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -19,6 +21,9 @@ def check_fits(model: nn.Module, path: Union[str, Path]) -> None:
         CheckpointError: if the file cannot be read.
     """
     stored = read_tensors(path)
+    with suppress(RuntimeError, ValueError):  # what loading renames, as mmpose does with its older checkpoints, fits too
+        if not deepcopy(model).load_state_dict(stored, strict=False).missing_keys:
+            return
     misfits = []
     for name, tensor in model.state_dict().items():
         found = stored.get(name)
