@@ -1,34 +1,53 @@
 """People and their poses in pictures and videos: our detector and our keypoint model, one behind the other."""
+import logging
+import mimetypes
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Optional, Union
 
+import mmcv
 import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.logging import print_log
+from mmengine.registry import MODELS, DefaultScope
 from mmpose.apis import Pose2DInferencer
+from mmpose.models import TopdownPoseEstimator
 from mmpose.utils import register_all_modules
 
-from micronet_mm.checkpoint.atomic import refuse_to_overwrite
+from micronet_mm.checkpoint import allow_named, check_fits
+from micronet_mm.checkpoint.atomic import make_folder, refuse_to_overwrite
+from micronet_mm.datasets import LoadImageOrSkip
+from micronet_mm.engine.cli import read_config
+from micronet_mm.engine.preflight import find_dicts, require
 
 Source = Union[str, Path, np.ndarray, list]
+COLOURS = ('.bmp', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')  # files that OpenCV writes colours to
 
 
 class PeopleInferencer(Pose2DInferencer):
     """mmpose's Pose2DInferencer that finds nobody where there is nobody.
 
-    Where the detector finds no person, mmpose takes the whole picture for one. Arguments and calls are those of
-    :class:`mmpose.apis.Pose2DInferencer`; call it with ``bbox_thr``.
+    Where the detector finds no person, mmpose takes the whole picture for one. In an image more than 64 times as long
+    as wide nobody is looked for. Arguments and calls are those of :class:`mmpose.apis.Pose2DInferencer`; call it
+    with ``bbox_thr``.
     """
 
     def preprocess_single(self, input: Any, index: int, bbox_thr: float = 0.3, **kwargs: Any) -> list[dict]:
         detector, detections = self.detector, []
         if detector is None:
             return super().preprocess_single(input, index, bbox_thr=bbox_thr, **kwargs)
+        sides = mmcv.imread(input).shape[:2]
+        thin = max(sides) > 64 * min(sides)  # resizing may leave a side of no pixels
         try:  # mmpose does not say what its detector found
-            self.detector = lambda *args, **options: detections.append(detector(*args, **options)) or detections[-1]
+            self.detector = None if thin else (
+                lambda *args, **options: detections.append(detector(*args, **options)) or detections[-1])
             people = super().preprocess_single(input, index, bbox_thr=bbox_thr, **kwargs)
         finally:
             self.detector = detector
-        found = detections[-1]['predictions'][0].pred_instances.cpu().numpy()
-        if not np.any(np.isin(found.labels, self.det_cat_ids) & (found.scores > bbox_thr)):
+        found = [result['predictions'][0].pred_instances.cpu().numpy() for result in detections]
+        if not any(np.any(np.isin(f.labels, self.det_cat_ids) & (f.scores > bbox_thr)) for f in found):
             boxes = people[0]['data_samples'].gt_instances
             boxes.bbox_scores = np.full_like(boxes.bbox_scores, np.nan)  # which no score is
         return people
@@ -49,62 +68,177 @@ def find_poses(source: Source,
                person: int = 0,
                box_threshold: float = 0.3,
                keypoint_threshold: float = 0.3,
-               device: Optional[str] = None) -> list[list[dict]]:
+               device: Optional[str] = None,
+               checking: Callable[[], AbstractContextManager] = nullcontext) -> list[dict]:
     """Find people and their keypoints.
 
     Args:
-        source: an image (a path, or an array of shape (H, W, 3) in BGR), a folder of images, a video, or a list of
-            images.
+        source: an image (a path, or an array of shape (H, W, 3) in BGR), a video, a folder of images, or a list of
+            these. What a folder holds besides images is passed over; an image that cannot be read is logged and left
+            out.
         detector: config of a detector of mmdet, such as ours.
         detector_weights: its checkpoint.
         pose: config of a top-down keypoint model of mmpose, such as ours.
         pose_weights: its checkpoint.
-        out_dir: where to draw people and skeletons, in files of the same names.
+        out_dir: where to draw people and skeletons, in files of the same names (with .png behind those that hold no
+            colours, such as .pgm).
         person: label of people in the detector.
         box_threshold: score above which a detection counts.
         keypoint_threshold: score above which a keypoint is drawn.
         device: such as 'cuda:0'; by default what there is.
+        checking: makes the context in which what was given is checked, so that a program can tell its user's mistakes
+            from other errors.
 
     Returns:
-        For each image or frame a list of people, each with 'bbox' (x1, y1, x2, y2 in pixels), 'bbox_score',
-        'keypoints' (K pairs x, y in pixels) and 'keypoint_scores'; an empty list where nobody is.
+        For each image or frame, sorted within a folder, a dict of 'image' (its path, or its place in the list if it is
+        an array), 'frame' (of videos only, from 0) and 'people': a list, empty where nobody is, of dicts with 'bbox'
+        (x1, y1, x2, y2 in pixels), 'bbox_score', 'keypoints' (K pairs x, y in pixels) and 'keypoint_scores'.
 
     Raises:
         FileNotFoundError: if the source, a config or a checkpoint does not exist.
-        ValueError: if the folder holds no image, or a drawing would replace what it is drawn on or another drawing.
+        ValueError: if a model is not of its kind, a checkpoint is that of another model, a number or the device is
+            none that can be, no image can be read, or a drawing would replace what it is drawn on or another drawing.
+        CheckpointError: if a checkpoint cannot be read.
     """
-    for path in (detector, detector_weights, pose, pose_weights, source):
-        if isinstance(path, (str, Path)) and '://' not in str(path) and not Path(path).exists():
-            raise FileNotFoundError(f'{path} does not exist.')
-    if out_dir:
-        check_drawings(source, out_dir)
     register_all_modules(init_default_scope=False)
+    with checking():
+        check_numbers(box_threshold, keypoint_threshold, device)
+        inputs = list_inputs(source)
+        models = check_models(detector, pose, person)
+        for weights in (detector_weights, pose_weights):
+            require(weights, 'finding poses', 'Name an existing checkpoint.')
+        if out_dir:
+            check_drawings(inputs, out_dir)
+            make_folder(out_dir)
+    for cfg, weights in zip(models, (detector_weights, pose_weights)):
+        with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
+            model = MODELS.build(cfg.model)
+        with checking():
+            check_fits(model, weights)
     infer = PeopleInferencer(pose, pose_weights, device, det_model=detector, det_weights=detector_weights,
                              det_cat_ids=[person])
-    source = str(source) if isinstance(source, Path) else source
-    results = infer(source, vis_out_dir=out_dir or '', draw_bbox=True, bbox_thr=box_threshold,
-                    kpt_thr=keypoint_threshold)
-    found = [[named(instance) for instance in result['predictions'][0]] for result in results]
-    if not found:
-        raise ValueError(f'{source} holds no image that can be read.')
+    found = [result for name, image in inputs for result in
+             find_in(name, image, infer, out_dir, bbox_thr=box_threshold, kpt_thr=keypoint_threshold)]
+    with checking():
+        if not found:
+            raise ValueError(f'{source} holds no image that can be read; see the warnings above.')
     return found
 
 
-def check_drawings(source: Source, out_dir: str) -> None:
+def find_in(name: Union[str, int], image: Union[str, np.ndarray], infer: PeopleInferencer, out_dir: Optional[str],
+            **thresholds: float) -> Iterator[dict]:
+    """The result of an image, those of a video's frames, or none and a warning for what cannot be read."""
+    options = dict(thresholds, draw_bbox=True)
+    if is_kind('video', image):
+        # The slash, since mmpose takes a folder with a dot in its name for a file.
+        frame = -1
+        for frame, result in enumerate(infer(image, vis_out_dir=f'{out_dir}/' if out_dir else '', **options)):
+            yield dict(image=name, frame=frame, people=people_of(result))
+        if frame < 0:
+            print_log(f'the video {name} cannot be decoded and is skipped', 'current', logging.WARNING)
+        return
+    if isinstance(image, str):
+        image = (LoadImageOrSkip().transform(dict(img_path=image)) or {}).get('img')
+    if image is not None:
+        result, = infer([image], return_vis=bool(out_dir), **options)
+        if out_dir:
+            mmcv.imwrite(mmcv.rgb2bgr(result['visualization'][0]), str(Path(out_dir) / drawing_of(name)))
+        yield dict(image=name, people=people_of(result))
+
+
+def list_inputs(source: Source) -> list[tuple[Union[str, int], Union[str, np.ndarray]]]:
+    """What to look at: for each file its path, twice, and for each array its place in the list and itself.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if there is no image, or an array is none.
+    """
+    found = []
+    for index, given in enumerate(source if isinstance(source, (list, tuple)) else [source]):
+        if isinstance(given, np.ndarray):
+            if given.ndim != 3 or given.shape[2] != 3 or not given.size or given.dtype != np.uint8:
+                raise ValueError(f'an array of shape {given.shape} and type {given.dtype} is no image; give one of '
+                                 'shape (H, W, 3) and type uint8, in BGR.')
+            found.append((index, given))
+        elif Path(given).is_dir():
+            found += [(str(file), str(file)) for file in sorted(Path(given).iterdir())
+                      if is_kind('image', file) and not file.is_dir() and not file.name.startswith('.')]
+        elif '://' in str(given) or Path(given).exists():
+            found.append((str(given), str(given)))
+        else:
+            raise FileNotFoundError(f'{given} does not exist.')
+    if not found:
+        raise ValueError(f'{source} holds no image; name an image, a video or a folder of images.')
+    return found
+
+
+def is_kind(kind: str, file: Union[str, Path, np.ndarray]) -> bool:
+    """Whether a file's name is that of an image or of a video."""
+    guessed = None if isinstance(file, np.ndarray) else mimetypes.guess_type(str(file), strict=False)[0]
+    return (guessed or '').startswith(f'{kind}/')
+
+
+def check_numbers(box_threshold: float, keypoint_threshold: float, device: Optional[str]) -> None:
+    """Raise ValueError unless scores can be compared to the thresholds, and the device holds tensors."""
+    for name, value in (('box', box_threshold), ('keypoint', keypoint_threshold)):
+        if not 0 <= value <= 1:
+            raise ValueError(f'the {name} threshold is {value}; scores are from 0 to 1, give one of these.')
+    try:
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"the device {device!r} cannot be used ({str(error).splitlines()[0]}); name one that is "
+                         "there, such as 'cpu' or 'cuda:0'.") from None
+
+
+def check_models(detector: str, pose: str, person: int) -> list[Config]:
+    """The two configs, if each is of its kind and the detector knows the label; ValueError otherwise."""
+    from mmdet.models import BaseDetector
+    wanted = ((detector, BaseDetector, 'detector of mmdet', ['test_dataloader']),
+              (pose, TopdownPoseEstimator, 'top-down keypoint model of mmpose',
+               ['test_dataloader', 'dataset_type', 'data_mode']))
+    configs = []
+    for path, base, name, keys in wanted:
+        cfg = read_config(path)
+        allow_named(cfg.get('safe_globals') or [])
+        kind = (cfg.get('model') or {}).get('type')
+        with MODELS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
+            found = registry.get(kind) if isinstance(kind, str) else kind
+        if not (isinstance(found, type) and issubclass(found, base)):
+            raise ValueError(f'{path} is the config of a model of type {kind}, which is no {name}; give one of each, '
+                             'the detector and the keypoint model in its own place.')
+        missing = [key for key in keys if key not in cfg]
+        if missing:
+            raise ValueError(f'{path} lacks {", ".join(missing)}, which inference with a {name} needs; give a full '
+                             'config, such as those in configs/.')
+        configs.append(cfg)
+    counts = [part['num_classes'] or 0 for part in find_dicts(configs[0].model, 'num_classes')]
+    classes = max(counts, default=person + 1)
+    if not 0 <= person < classes:
+        raise ValueError(f'{person} is no label of the detector {detector}, whose {classes} classes are 0 to '
+                         f'{classes - 1}; give the one of people.')
+    return configs
+
+
+def check_drawings(inputs: list[tuple], out_dir: str) -> None:
     """Raise ValueError if two drawings would have one name, or one that of the picture it is drawn on."""
-    given = source if isinstance(source, list) else [source]
-    files = [path for path in given if isinstance(path, (str, Path))]
-    files = [file for path in files for file in (Path(path).iterdir() if Path(path).is_dir() else [Path(path)])]
-    by_name: dict[str, Path] = {}
-    for file in files:
-        refuse_to_overwrite(Path(out_dir) / file.name, file)
-        if file.name in by_name:
-            raise ValueError(f'{by_name[file.name]} and {file} would be drawn in one file, '
-                             f'{Path(out_dir) / file.name}; give one folder of pictures at a time.')
-        by_name[file.name] = file
+    by_name: dict[str, Union[str, int]] = {}
+    for name, _ in inputs:
+        drawing = drawing_of(name)
+        if isinstance(name, str):
+            refuse_to_overwrite(Path(out_dir) / drawing, name)
+        if drawing in by_name:
+            raise ValueError(f'{by_name[drawing]} and {name} would be drawn in one file, {Path(out_dir) / drawing}; '
+                             'give one folder of pictures at a time.')
+        by_name[drawing] = name
 
 
-def named(instance: dict) -> dict:
-    """One person as mmpose splits it, with its box as a flat tuple."""
-    return dict(instance, bbox=tuple(float(value) for value in np.ravel(instance['bbox'])),
-                bbox_score=float(instance['bbox_score']))
+def drawing_of(name: Union[str, int]) -> str:
+    """What the file is called in which an input is drawn."""
+    file = Path(f'{name:06}.jpg' if isinstance(name, int) else name)
+    return file.name if is_kind('video', file) or file.suffix.lower() in COLOURS else f'{file.name}.png'
+
+
+def people_of(result: dict) -> list[dict]:
+    """The people as mmpose splits them, each with its box as a flat tuple."""
+    return [dict(person, bbox=tuple(float(value) for value in np.ravel(person['bbox'])),
+                 bbox_score=float(person['bbox_score'])) for person in result['predictions'][0]]

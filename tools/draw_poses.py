@@ -4,32 +4,20 @@ from pathlib import Path
 
 import _process  # noqa: F401
 import mmcv
-from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
+from mmengine.dataset import BaseDataset, pseudo_collate
 
-from micronet_mm.checkpoint.atomic import refuse_to_overwrite
+from micronet_mm.checkpoint import check_fits
+from micronet_mm.checkpoint.atomic import make_folder, refuse_to_overwrite
 from micronet_mm.engine.cli import config_parser, one_line_errors, read_config
 from micronet_mm.engine.preflight import check_files, require
 
 
-def draw(cfg: Config, checkpoint: str, folder: Path, count: int) -> None:
-    """Write ``count`` pictures of the validation set into ``folder``."""
-    from mmpose.apis import init_model
-    from mmpose.registry import DATASETS, VISUALIZERS
-    from mmpose.structures import merge_data_samples
-    model = init_model(cfg, checkpoint, device='cpu')
-    dataset = DATASETS.build(cfg.val_dataloader.dataset)
-    visualizer = VISUALIZERS.build(dict(cfg.visualizer, vis_backends=None))
-    visualizer.set_dataset_meta(dataset.metainfo)
+def people_by_picture(dataset: BaseDataset) -> dict[str, list[int]]:
+    """Path of each picture -> where in the dataset its people are."""
     people: dict[str, list[int]] = {}
     for index in range(len(dataset)):
         people.setdefault(dataset.get_data_info(index)['img_path'], []).append(index)
-    for step, (path, indices) in enumerate(list(people.items())[:count]):
-        target = folder / f'pose_{step}.png'
-        refuse_to_overwrite(target, path)
-        samples = model.test_step(pseudo_collate([dataset[index] for index in indices]))
-        visualizer.add_datasample('poses', mmcv.imread(path, channel_order='rgb'), merge_data_samples(samples),
-                                  draw_gt=True, draw_bbox=False, kpt_thr=0.2, out_file=str(target))
+    return people
 
 
 def main() -> None:
@@ -42,9 +30,25 @@ def main() -> None:
         cfg = read_config(args.config, args.cfg_options)
         check_files(cfg, ['val_dataloader'], [])
         require(args.checkpoint, 'this drawing', 'Name an existing checkpoint.')
-    args.out_dir.mkdir(parents=True, exist_ok=True)
+        from mmpose.apis import init_model
+        from mmpose.registry import DATASETS, VISUALIZERS
+        from mmpose.structures import merge_data_samples
+    model = init_model(cfg, device='cpu')
+    dataset = DATASETS.build(cfg.val_dataloader.dataset)
+    pictures = list(people_by_picture(dataset).items())[:args.count]
+    targets = [args.out_dir / f'pose_{step}.png' for step in range(len(pictures))]
     with one_line_errors():
-        draw(cfg, args.checkpoint, args.out_dir, args.count)
+        check_fits(model, args.checkpoint)
+        make_folder(args.out_dir)
+        for target, (path, _) in zip(targets, pictures):
+            refuse_to_overwrite(target, path)
+    model = init_model(cfg, args.checkpoint, device='cpu')
+    visualizer = VISUALIZERS.build(dict(cfg.visualizer, vis_backends=None))
+    visualizer.set_dataset_meta(dataset.metainfo)
+    for target, (path, indices) in zip(targets, pictures):
+        samples = model.test_step(pseudo_collate([dataset[index] for index in indices]))
+        visualizer.add_datasample('poses', mmcv.imread(path, channel_order='rgb'), merge_data_samples(samples),
+                                  draw_gt=True, draw_bbox=False, kpt_thr=0.2, out_file=str(target))
     print(f'{args.out_dir}: truth on the left, prediction on the right')
 
 

@@ -46,6 +46,22 @@ def refuse_to_overwrite(target: Union[str, Path], *sources: Union[str, Path]) ->
                              'write to.')
 
 
+def make_folder(path: Union[str, Path]) -> None:
+    """Make a folder before the work whose results go there; raise ValueError if they could not be written to it."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError as error:
+        raise ValueError(f'{path} is no folder to write to ({error.strerror}); name another one.') from None
+
+
+def make_folder_of(file: Union[str, Path]) -> None:
+    """Make the folder of a file that is to be written; raise ValueError if it could not be."""
+    make_folder(Path(file).parent)
+    if Path(file).is_dir():
+        raise ValueError(f'{file} is to be written and is a folder; name a file.')
+
+
 def write_text_atomically(text: str, path: Union[str, Path]) -> None:
     """``Path.write_text`` that leaves either the whole file or none under ``path``."""
     with written_atomically(path) as file:
