@@ -130,11 +130,15 @@ def test_every_image_is_drawn_in_a_file_of_its_own(folder, tmp_path):
     assert sorted((folder / 'data').rglob('*')) == before
 
 
-def test_predictions_do_not_replace_the_checkpoint(folder):
+@pytest.mark.parametrize(('out', 'message'), [
+    ('./w/../weights.pkl', 'weights.pkl is to be written and is weights.pkl'),
+    ('tiny.py/found.pkl', 'tiny.py is no folder to write to'),
+])
+def test_predictions_are_refused_a_bad_place_before_the_work(out, message, folder):
     shutil.copy(folder / 'w' / 'epoch_1.pth', folder / 'weights.pkl')
     before = (folder / 'weights.pkl').read_bytes()
-    run = call(ROOT / 'tools' / 'test.py', 'tiny.py', 'weights.pkl', '--out', './w/../weights.pkl', cwd=folder)
-    assert run.returncode == 1 and 'weights.pkl is to be written and is weights.pkl' in run.stdout.splitlines()[-1]
+    run = call(ROOT / 'tools' / 'test.py', 'tiny.py', 'weights.pkl', '--out', out, cwd=folder)
+    assert run.returncode == 1 and message in run.stdout.splitlines()[-1] and 'Epoch(test)' not in run.stdout
     assert (folder / 'weights.pkl').read_bytes() == before
 
 

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.evaluator import DumpResults
 
 from micronet_mm.checkpoint import check_fits
-from micronet_mm.checkpoint.atomic import refuse_to_overwrite
+from micronet_mm.checkpoint.atomic import make_folder, make_folder_of, refuse_to_overwrite
 from micronet_mm.datasets import UnreadableImageError
 from micronet_mm.engine.cli import build_runner, common_parser, load_config, one_line_errors, one_line_stops
 from micronet_mm.engine.consistency import check_consistency
@@ -50,6 +50,10 @@ def prepare(args: argparse.Namespace) -> Config:
     for check in (check_files, check_consistency, check_data):
         check(cfg, ['test_dataloader'], ['test_evaluator'])
     require(args.checkpoint, 'this evaluation', 'Name an existing checkpoint.')
+    if args.out:
+        make_folder_of(args.out)
+    if args.show_dir:
+        make_folder(args.show_dir)
     return cfg
 
 
