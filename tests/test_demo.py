@@ -1,13 +1,14 @@
 """The demo, whole: what ``make demo`` promises."""
 import json
+import sys
 from pathlib import Path
 
+import demo_report
 import pytest
 from mm import DEMO, ROOT, call
+from toy import train, write_toy
 
 from micronet_mm.datasets import write_figures
-
-REPORT = ROOT / 'tools' / 'demo_report.py'
 
 
 def write_run(folder):
@@ -22,17 +23,84 @@ def write_run(folder):
         cv2.imwrite(str(folder / 'vis_image' / f'val_img_{step}.png'), np.full((20, 40, 3), step, np.uint8))
 
 
-def test_report_draws_the_last_run(tmp_path):
+@pytest.fixture
+def report(tmp_path, monkeypatch, capsys):
+    """Report on the current folder; returns what the tool says."""
+    monkeypatch.chdir(tmp_path)
+
+    def report(*options):
+        monkeypatch.setattr(sys, 'argv', ['demo_report.py', '.', *options])
+        demo_report.main()
+        return capsys.readouterr().out
+    return report
+
+
+def test_report_draws_the_last_run(report, tmp_path):
     write_run(tmp_path / '20200101_000000' / 'vis_data')
-    run = call(REPORT, '.', cwd=tmp_path)
-    assert run.stdout.startswith('AP 0.300  AP50 0.625 on held-out images')
+    assert report().startswith('AP 0.300  AP50 0.625 on held-out images')
     assert (tmp_path / 'curves.png').stat().st_size > 5000
     assert (tmp_path / 'predictions.png').stat().st_size > 5000
 
 
-def test_report_of_nothing_is_one_line(tmp_path):
-    run = call(REPORT, '.', cwd=tmp_path)
-    assert run.returncode == 1 and run.stdout.startswith('error: . holds no') and run.stdout.count('\n') == 1
+def log(folder, *records, end=''):
+    (folder / 'vis_data').mkdir(parents=True)
+    (folder / 'vis_data' / 'scalars.json').write_text('\n'.join([*map(json.dumps, records), end]))
+
+
+def test_any_training_is_drawn_with_whatever_it_logged(report, tmp_path, monkeypatch):
+    """Here through MMEngine alone: no pictures, and a metric that no host knows."""
+    write_toy(tmp_path, """
+val_dataloader = dict(batch_size=4, num_workers=0, dataset=_base_.dataset, sampler=dict(type='DefaultSampler'))
+val_cfg = dict(type='ValLoop')
+val_evaluator = dict(type='ToyMetric')
+train_cfg = dict(max_epochs=1)
+""", images=8)
+    assert train(tmp_path).returncode == 0
+    monkeypatch.chdir(tmp_path / 'w')
+    assert report() == 'count 8.000 on held-out images; see curves.png\n'
+    assert (tmp_path / 'w' / 'curves.png').stat().st_size > 5000
+
+
+def test_a_classifier_and_a_loss_alone(report, tmp_path):
+    log(tmp_path / '1', dict(loss=2.0, lr=0.1, iter=1, step=1), dict(loss=1.5, lr=0.1, iter=2, step=2))
+    assert report() == 'loss 1.500 on the images to train on; see curves.png\n'
+    log(tmp_path / '2', {'accuracy/top1': 98.5, 'accuracy/top5': 100, 'data_time': 0.1, 'time': 0.2, 'step': 5})
+    assert report() == 'accuracy/top1 98.500  accuracy/top5 100.000 on held-out images; see curves.png\n'
+    assert not (tmp_path / 'predictions.png').exists()
+
+
+def test_runs_that_were_resumed_are_joined(report, tmp_path):
+    """The first is killed in its third epoch, the second goes on from the second checkpoint, twice as well."""
+    first = [dict(loss=8.0, lr=0.1, epoch=1 + (i - 1) // 2, iter=i, step=i) for i in range(1, 7)]
+    log(tmp_path / '1', *first, *[{'coco/AP': 0.1, 'step': epoch} for epoch in (1, 2, 3)], end='{"loss": 1.')
+    log(tmp_path / '2', *[dict(loss=4.0, lr=0.1, epoch=3, iter=i, step=i) for i in (5, 6)], {'coco/AP': 0.2, 'step': 3})
+    log(tmp_path / '3', end='{"lo')
+    assert report() == 'AP 0.200 on held-out images; see curves.png\n'
+    training, validation = demo_report.read_scalars(sorted(tmp_path.glob('*/vis_data/scalars.json')))
+    assert demo_report.curves_of(training)['loss'] == ([1, 2, 3, 4, 5, 6], [8, 8, 8, 8, 4, 4])
+    assert demo_report.curves_of(validation) == {'coco/AP': ([1, 2, 3], [0.1, 0.1, 0.2])}
+
+
+def test_pictures_that_were_asked_for_and_files_that_were_read(report, tmp_path):
+    write_run(tmp_path / '1' / 'vis_data')
+    (tmp_path / '1' / 'vis_data' / 'vis_image' / 'cut_20.png').write_bytes(b'\x89PNG')
+    (tmp_path / '1' / 'vis_data' / 'vis_image' / 'not_drawn.png').touch()
+    with pytest.raises(SystemExit, match=r'^error: nowhere holds no picture .*[^\n]$'):
+        report('--pictures', 'nowhere')
+    assert not (tmp_path / 'curves.png').exists()
+    assert report().endswith(' see curves.png and predictions.png\n')
+    (tmp_path / 'predictions.png').unlink()
+    (tmp_path / 'predictions.png').hardlink_to(tmp_path / '1' / 'vis_data' / 'vis_image' / 'val_img_19.png')
+    with pytest.raises(SystemExit, match=r'^error: predictions\.png is to be written and is .*val_img_19\.png, which'):
+        report()
+
+
+@pytest.mark.parametrize('runs', [0, 1])
+def test_report_of_nothing_is_one_line(runs, report, tmp_path):
+    if runs:
+        log(tmp_path / '1')
+    with pytest.raises(SystemExit, match=r'^error: \. holds no <time>/vis_data/scalars\.json with a loss or a metric'):
+        report()
 
 
 @pytest.mark.slow
