@@ -34,17 +34,19 @@ def read_scalars(files: list[Path]) -> tuple[Records, Records]:
     training: Records = {}
     validation: Records = {}
     for file in files:
-        now = Records(), Records()
+        trained, validated = Records(), Records()
         for line in file.read_text(errors='replace').splitlines():
             with suppress(ValueError):  # a run that is killed leaves half a line
                 record = json.loads(line)
-                now[not {'iter', 'lr'} & record.keys()].setdefault(record['step'], {}).update(record)
-        for first in list(now[0].values())[:1]:
+                kind = trained if 'iter' in record or 'lr' in record else validated
+                kind.setdefault(record['step'], {}).update(record)
+        if trained:
+            first = next(iter(trained.values()))
             training = {step: record for step, record in training.items() if step < first['step']}
             validation = {step: record for step, record in validation.items()
                           if step < first.get('epoch', first['step'])}
-        training.update(now[0])
-        for step, record in now[1].items():
+        training.update(trained)
+        for step, record in validated.items():
             validation.setdefault(step, {}).update(record)
     return training, validation
 
