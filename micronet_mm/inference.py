@@ -190,33 +190,34 @@ def check_numbers(box_threshold: float, keypoint_threshold: float, device: Optio
                          "there, such as 'cpu' or 'cuda:0'.") from None
 
 
-def check_models(detector: str, pose: str, person: int) -> list[Config]:
+def check_models(detector: str, pose: str, person: int) -> tuple[Config, Config]:
     """The two configs, if each is of its kind and the detector knows the label; ValueError otherwise."""
     from mmdet.models import BaseDetector
-    wanted = ((detector, BaseDetector, 'detector of mmdet', ['test_dataloader']),
-              (pose, TopdownPoseEstimator, 'top-down keypoint model of mmpose',
-               ['test_dataloader', 'dataset_type', 'data_mode']))
-    configs = []
-    for path, base, name, keys in wanted:
-        cfg = read_config(path)
-        allow_named(cfg.get('safe_globals') or [])
-        kind = (cfg.get('model') or {}).get('type')
-        with MODELS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
-            found = registry.get(kind) if isinstance(kind, str) else kind
-        if not (isinstance(found, type) and issubclass(found, base)):
-            raise ValueError(f'{path} is the config of a model of type {kind}, which is no {name}; give one of each, '
-                             'the detector and the keypoint model in its own place.')
-        missing = [key for key in keys if key not in cfg]
-        if missing:
-            raise ValueError(f'{path} lacks {", ".join(missing)}, which inference with a {name} needs; give a full '
-                             'config, such as those in configs/.')
-        configs.append(cfg)
+    configs = read_config(detector), read_config(pose)
+    check_kind(configs[0], detector, BaseDetector, 'detector of mmdet', ['test_dataloader'])
+    check_kind(configs[1], pose, TopdownPoseEstimator, 'top-down keypoint model of mmpose',
+               ['test_dataloader', 'dataset_type', 'data_mode'])
     counts = [part['num_classes'] or 0 for part in find_dicts(configs[0].model, 'num_classes')]
     classes = max(counts, default=person + 1)
     if not 0 <= person < classes:
         raise ValueError(f'{person} is no label of the detector {detector}, whose {classes} classes are 0 to '
                          f'{classes - 1}; give the one of people.')
     return configs
+
+
+def check_kind(cfg: Config, path: str, base: type, name: str, keys: list[str]) -> None:
+    """Raise ValueError unless the model of the config in ``path`` is a ``base``, and ``keys`` are there."""
+    allow_named(cfg.get('safe_globals') or [])
+    kind = (cfg.get('model') or {}).get('type')
+    with MODELS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
+        found = registry.get(kind) if isinstance(kind, str) else kind
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise ValueError(f'{path} is the config of a model of type {kind}, which is no {name}; give that of one, and '
+                         'each config in its own place.')
+    missing = [key for key in keys if key not in cfg]
+    if missing:
+        raise ValueError(f'{path} lacks {", ".join(missing)}, which a {name} needs here; give a full config, such as '
+                         'those in configs/.')
 
 
 def check_drawings(inputs: list[tuple], out_dir: str) -> None:

@@ -257,13 +257,16 @@ def test_held_out_people_are_drawn(models, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'file').touch()
 
-    def draw(checkpoint, out_dir):
-        monkeypatch.setattr(sys, 'argv', ['draw_poses.py', models[2], checkpoint, '--out-dir', out_dir])
+    def draw(config, checkpoint, out_dir):
+        monkeypatch.setattr(sys, 'argv', ['draw_poses.py', config, checkpoint, '--out-dir', out_dir])
         draw_poses.main()
-    for checkpoint, out_dir, message in [(models[1], 'drawn', 'mmdet.pth does not fit the model of the config'),
-                                         (models[3], 'file', 'file is no folder to write to')]:
+    for config, checkpoint, out_dir, message in [
+        (models[0], models[1], 'drawn', 'of a model of type RetinaNet, which is no top-down keypoint model'),
+        (models[2], models[1], 'drawn', 'mmdet.pth does not fit the model of the config'),
+        (models[2], models[3], 'file', 'file is no folder to write to'),
+    ]:
         with pytest.raises(SystemExit, match=f'^error: .*{message}'):
-            draw(checkpoint, out_dir)
+            draw(config, checkpoint, out_dir)
     assert not (tmp_path / 'drawn').exists()
-    draw(models[3], 'drawn')
+    draw(models[2], models[3], 'drawn')
     assert sorted(file.name for file in (tmp_path / 'drawn').iterdir()) == ['pose_0.png', 'pose_1.png']

@@ -28,11 +28,16 @@ def main() -> None:
     args = parser.parse_args()
     with one_line_errors():
         cfg = read_config(args.config, args.cfg_options)
-        check_files(cfg, ['val_dataloader'], [])
-        require(args.checkpoint, 'this drawing', 'Name an existing checkpoint.')
         from mmpose.apis import init_model
+        from mmpose.models import TopdownPoseEstimator
         from mmpose.registry import DATASETS, VISUALIZERS
         from mmpose.structures import merge_data_samples
+
+        from micronet_mm.inference import check_kind
+        check_kind(cfg, args.config, TopdownPoseEstimator, 'top-down keypoint model of mmpose',
+                   ['val_dataloader', 'visualizer'])
+        check_files(cfg, ['val_dataloader'], [])
+        require(args.checkpoint, 'this drawing', 'Name an existing checkpoint.')
     model = init_model(cfg, device='cpu')
     dataset = DATASETS.build(cfg.val_dataloader.dataset)
     pictures = list(people_by_picture(dataset).items())[:args.count]
