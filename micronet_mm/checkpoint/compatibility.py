@@ -21,7 +21,7 @@ def check_fits(model: nn.Module, path: Union[str, Path]) -> None:
         CheckpointError: if the file cannot be read.
     """
     stored = read_tensors(path)
-    with suppress(RuntimeError, ValueError):  # what loading renames, as mmpose does with its older checkpoints, fits too
+    with suppress(RuntimeError, ValueError):  # what loading renames fits too: mmpose does so with older checkpoints
         if not deepcopy(model).load_state_dict(stored, strict=False).missing_keys:
             return
     misfits = []
