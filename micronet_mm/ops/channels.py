@@ -1,4 +1,5 @@
 """Channel shuffle and channel roll, the two permutations between group convolutions."""
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,12 +20,12 @@ def channel_shuffle(x: Tensor, groups: int) -> Tensor:
         >>> channel_shuffle(torch.arange(6.).view(1, 6), groups=2).tolist()
         [[0.0, 3.0, 1.0, 4.0, 2.0, 5.0]]
     """
-    if torch.jit.is_scripting():  # four dimensions: ONNX must know how many there are
-        n, c, h, w = x.shape
-        table = x.reshape(n, groups, c // groups, h, w)
+    if torch.jit.is_scripting():
+        return x[:, torch.arange(x.shape[1], device=x.device).view(groups, -1).t().reshape(-1)]
+    elif torch.onnx.is_in_onnx_export():
+        return gather(x, numbers(x, groups).T)
     else:
-        table = x.unflatten(1, (groups, -1))
-    return table.transpose(1, 2).flatten(1, 2)
+        return x.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
 
 
 def channel_roll(x: Tensor, groups: int, steps: int = 1, shift: str = 'grouped') -> Tensor:
@@ -53,11 +54,24 @@ def channel_roll(x: Tensor, groups: int, steps: int = 1, shift: str = 'grouped')
     """
     if steps == 0:
         return x
-    table = x.unflatten(1, (groups, -1))
-    if shift == 'grouped':
-        table = torch.roll(table, (-steps, -steps), (1, 2))
-    elif shift == 'paper':
-        table = torch.roll(table, -steps, 1)
-    else:
+    if shift not in SHIFTS:
         raise ValueError(f'shift={shift!r} is not a known shift rule; use one of {SHIFTS}.')
-    return table.flatten(1, 2)
+    across, within = -steps, -steps if shift == 'grouped' else 0
+    if torch.onnx.is_in_onnx_export():
+        return gather(x, np.roll(numbers(x, groups), (across, within), (0, 1)))
+    table = x.unflatten(1, (groups, -1))
+    return (table.roll((across, within), (1, 2)) if within else table.roll(across, 1)).flatten(1, 2)
+
+
+# In ONNX a permutation is an index that is constant: a reshape would need the sizes of all dimensions, which a runtime
+# takes for fixed where it believes what was said of another one, and half a dozen nodes to find them.
+
+
+def numbers(x: Tensor, groups: int) -> np.ndarray:
+    """The numbers of the channels of ``x`` as a (groups, C / groups) table."""
+    channels = len(x.unbind(1))  # a plain number: where an exporter traces, a size is not
+    return np.arange(channels).reshape(groups, -1)
+
+
+def gather(x: Tensor, order: np.ndarray) -> Tensor:
+    return x.index_select(1, x.new_tensor(order.ravel(), dtype=torch.long))
