@@ -7,7 +7,7 @@ from mmengine.model import constant_init, kaiming_init
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from micronet_mm.ops import Deferred, Moments, conv_with_moments, is_alike, is_hooked, line_conv
+from micronet_mm.ops import Deferred, Moments, conv_with_moments, is_alike, is_hooked, is_watched, line_conv
 
 from .chain import Chain
 
@@ -26,7 +26,8 @@ class LineConv2d(nn.Conv2d):
         if torch.jit.is_scripting() or max(self.kernel_size) == 1 or self.bias is not None:
             return self._conv_forward(x, self.weight, self.bias)
         else:  # which TorchScript does not look into
-            return line_conv(x, self.weight, max(self.stride))
+            return self._conv_forward(x, self.weight, None) if is_watched(x) else line_conv(
+                x, self.weight, max(self.stride))
 
 
 class ConvNorm(Chain):

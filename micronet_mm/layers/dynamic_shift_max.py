@@ -2,6 +2,7 @@
 from typing import Any, Optional, Sequence
 
 import torch
+import torch.fx
 import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor, nn
@@ -21,6 +22,8 @@ from .chain import hand_on
 from .conv_norm import is_plain
 from .groups import num_groups
 from .scriptable import ScriptableModule
+
+torch.fx.wrap('shift_max')  # one node of a symbolic trace: it looks at sizes and at memory, and runs as it does here
 
 
 def leave_meta_device(module: 'DynamicShiftMax', _: Any) -> None:
@@ -161,7 +164,8 @@ class DynamicShiftMax(ScriptableModule):
         z = self.fc2(F.relu(self.fc1(mean)))
         # 4 (hard_sigmoid(z) - 0.5), in a form that can be differentiated twice
         z = F.hardtanh(z, -3.0, 3.0).view(-1, self.K, self.J, self.channels)
-        return torch.add(self.start, z, alpha=2 / 3)
+        # not add, in whose place FX quantization puts one that forgets alpha
+        return torch.sub(self.start, z, alpha=-2 / 3)
 
     def forward(self, x: Tensor) -> Tensor:
         # Under autocast the coefficients come out wider than x; y has the type of x.
