@@ -103,7 +103,7 @@ class MicroHeatmapHead(UpsamplingHeatmapHead):
         if len({len(values) for values in lists.values()}) != 1:
             given = ', '.join(f'{len(values)} {name}' for name, values in lists.items())
             raise ValueError(f'MicroHeatmapHead needs as many of each, one per block; got {given}.')
-        shift_max = dict(init=((1, 1), (0, 0)), **(shift_max or {}), spatial=spatial)
+        shift_max = {'init': ((1, 1), (0, 0)), 'spatial': spatial, **(shift_max or {})}
         blocks, channels = [], in_channels
         for width, kernel_size, expansion, ratio in zip(widths, kernel_sizes, expansions, ratios):
             blocks.append(MicroBlockA(channels, width, kernel_size, 1, expansion, dynamic=dynamic, reduction=8 * ratio,
