@@ -69,7 +69,8 @@ def channel_roll(x: Tensor, groups: int, steps: int = 1, shift: str = 'grouped')
 
 def numbers(x: Tensor, groups: int) -> np.ndarray:
     """The numbers of the channels of ``x`` as a (groups, C / groups) table."""
-    channels = len(x.unbind(1))  # a plain number: where an exporter traces, a size is not
+    # Where an exporter traces, a size is no plain number.
+    channels = len(x.unbind(1)) if torch.jit.is_tracing() else x.shape[1]
     return np.arange(channels).reshape(groups, -1)
 
 
