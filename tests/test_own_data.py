@@ -14,6 +14,7 @@ from micronet_mm.datasets import coco_file, write_figures
 from micronet_mm.engine.cli import config_parser
 from micronet_mm.engine.consistency import check_consistency
 from micronet_mm.engine.data_checks import check_data
+from micronet_mm.engine.preflight import check_files
 
 TRAIN = ROOT / 'tools' / 'train.py'
 LOADERS, EVALUATORS = ['train_dataloader', 'val_dataloader'], ['val_evaluator']
@@ -49,8 +50,8 @@ def check(tmp_path, data, text=''):
     """The checks of tools/train.py, on the demo's config."""
     cfg = Config.fromfile(write_config(tmp_path / 'tiny.py', data, text))
     cfg.work_dir = str(tmp_path / 'w')
-    check_consistency(cfg, LOADERS, EVALUATORS)
     check_data(cfg, LOADERS, EVALUATORS)
+    check_consistency(cfg, LOADERS, EVALUATORS)
     return cfg
 
 
@@ -190,13 +191,17 @@ def test_class_folders_that_differ(folders):
 @pytest.mark.parametrize(('text', 'value'), [
     ("('person','big disc')", ('person', 'big disc')), ("['big disc']", ['big disc']), ('my data/set', 'my data/set'),
     ('1,2', [1, 2]), ('[(1, 2), [a, b]]', [(1, 2), ['a', 'b']]), ('true', True), ('None', None), ('1e-3', 1e-3),
-    ('cat, dog', ['cat', 'dog']), ("'a b'", 'a b'), ('0.5', 0.5), ('name', 'name'), ('(a,b)', ('a', 'b')),
+    ("{'type': 'A'}", dict(type='A')), ('cat, dog', ['cat', 'dog']),
+    ("'a b'", 'a b'), ('0.5', 0.5), ('name', 'name'), ('(a,b)', ('a', 'b')),
 ])
 def test_options_are_what_was_typed(text, value):
     assert config_parser('').parse_args(['x', '--cfg-options', f'key={text}']).cfg_options == dict(key=value)
 
 
-@pytest.mark.parametrize(('text', 'message'), [('key=(person,big disc)', 'quote each name'), ('key', 'no KEY=VALUE')])
+@pytest.mark.parametrize(('text', 'message'), [
+    ('key=(person,big disc)', 'quote each name'), ('key', 'no KEY=VALUE'),
+    ("key=dict(type='A',b=1)", 'give each entry by itself'),
+])
 def test_options_that_cannot_be_meant(text, message, capsys):
     with pytest.raises(SystemExit):
         config_parser('').parse_args(['x', '--cfg-options', text])
@@ -247,6 +252,26 @@ def test_the_documented_classifier_trains(folders):
     roots = [f'{loader}.dataset.data_root={folders}' for loader in LOADERS]
     out = train_documented(CONFIGS[1], folders.parent, *roots)
     assert 'accuracy/top1' in out and 'val_evaluator has topk=(1, 5), and the data 3 classes: topk=(1,) is taken' in out
+
+
+@pytest.mark.parametrize(('old', 'new', 'message'), [
+    ("root, joints, epochs = 'data/mine/', 'joints.py'", "root, joints, epochs = 'data/mine/', 'points.py'",
+     r'points\.py does not exist, .* It describes the keypoints'),
+    ("decoder=codec", "decoder=dict(codec, heatmap_size=(48, 64))",
+     r'the GenerateTarget of train_dataloader has heatmap_size=\(24, 32\), but model\.head\.decoder has \(48, 64\)'),
+])
+def test_keypoints_that_do_not_fit_are_named(old, new, message, figures, tmp_path, monkeypatch):
+    pytest.importorskip('mmpose')
+    monkeypatch.chdir(tmp_path)
+    in_one_folder(figures, tmp_path / 'data' / 'mine', 'person_keypoints_', lambda content: None)
+    config = CONFIGS[3].replace("'configs/", f"'{ROOT / 'configs'}/")
+    assert old in config
+    (tmp_path / 'joints.py').write_text(CONFIGS[2])
+    (tmp_path / 'mine.py').write_text(config.replace(old, new))
+    cfg = Config.fromfile('mine.py')
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        check_files(cfg, LOADERS, EVALUATORS)
+        check_consistency(cfg, LOADERS, EVALUATORS)
 
 
 def test_the_documented_keypoints_train(figures, tmp_path):

@@ -47,7 +47,7 @@ def prepare(args: argparse.Namespace) -> Config:
         refuse_to_overwrite(args.out, args.checkpoint, args.config)
     if args.show_dir:
         enable_drawing(cfg, args.show_dir)
-    for check in (check_files, check_consistency, check_data):
+    for check in (check_files, check_data, check_consistency):
         check(cfg, ['test_dataloader'], ['test_evaluator'])
     require(args.checkpoint, 'this evaluation', 'Name an existing checkpoint.')
     if args.out:

@@ -44,7 +44,7 @@ def prepare(args: argparse.Namespace) -> Config:
     validates = ['val'] if cfg.get('val_cfg') is not None else []  # mmpretrain's is empty
     loaders = [f'{phase}_dataloader' for phase in ['train', *validates]]
     evaluators = [f'{phase}_evaluator' for phase in validates]
-    for check in (check_files, check_consistency, check_data):
+    for check in (check_files, check_data, check_consistency):
         check(cfg, loaders, evaluators)
     if args.resume != 'auto':
         check_start(cfg)

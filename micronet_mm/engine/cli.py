@@ -41,7 +41,11 @@ class Options(DictAction):
             if re.search(r'\w +\w', value):
                 raise argparse.ArgumentError(self, f'{value!r} has a space in a name: quote each name, as in '
                                                    '"(\'person\',\'big disc\')".') from None
-            return super()._parse_iterable(value)
+            try:
+                return super()._parse_iterable(value)
+            except (RecursionError, AssertionError):
+                raise argparse.ArgumentError(self, f'{value!r} is not understood: give each entry by itself, as in '
+                                                   'KEY.ENTRY=VALUE, or a dict as in "{\'type\': \'A\'}".') from None
 
 
 def config_parser(description: str) -> argparse.ArgumentParser:

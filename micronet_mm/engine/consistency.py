@@ -32,6 +32,7 @@ def check_consistency(cfg: Config, loaders: Sequence[str], evaluators: Sequence[
         ValueError: one line that says what differs and what to set.
     """
     check_widths(cfg.model)
+    check_codec(cfg, loaders)
     check_folders(cfg, loaders)
     for loader in loaders:
         classes = number_of_classes(cfg, loader)
@@ -62,6 +63,22 @@ def check_widths(model: Mapping) -> None:
             raise ValueError(f'model.{reader}.in_channels={expected}, but the backbone with '
                              f'arch={backbone.get("arch", "m3")!r} has widths {given} where it is read: set '
                              f'model.{reader}.in_channels={given}.')
+
+
+def check_codec(cfg: Config, loaders: Sequence[str]) -> None:
+    """Raise unless keypoints are made into heatmaps, and crops, of the sizes that the head's decoder reads."""
+    decoder = (cfg.model.get('head') or {}).get('decoder')
+    if not isinstance(decoder, Mapping):
+        return
+    for loader in loaders:
+        for step in find_dicts((cfg.get(loader) or {}).get('dataset'), 'type'):
+            encoder = step.get('encoder')
+            sizes = {**step, **(encoder if isinstance(encoder, Mapping) else {})}
+            for key in ('input_size', 'heatmap_size'):
+                if key in sizes and key in decoder and tuple(sizes[key]) != tuple(decoder[key]):
+                    raise ValueError(f'the {step["type"]} of {loader} has {key}={tuple(sizes[key])}, but '
+                                     f'model.head.decoder has {tuple(decoder[key])}: give both the same codec, and the '
+                                     'crops its input_size.')
 
 
 def heads(node: Any, path: str) -> Iterator[tuple[str, Mapping]]:

@@ -2,10 +2,12 @@
 import inspect
 import os.path as osp
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from typing import Any, Optional, Sequence
 
 from mmengine.config import Config
 from mmengine.registry import DATASETS
+from mmengine.utils import get_installed_path
 
 DATA_ADVICE = ("Download the dataset or link it there, or name another place with --cfg-options "
                "{loader}.dataset.data_root=... (see 'Datasets' in README.md).")
@@ -29,6 +31,10 @@ def check_files(cfg: Config, loaders: Sequence[str], evaluators: Sequence[str]) 
             for path in dataset_paths(dataset):
                 if not downloads_itself(dataset, cfg.get('default_scope')):
                     require(path, f'the dataset of {loader}', DATA_ADVICE.format(loader=loader))
+            described = (dataset.get('metainfo') or {}).get('from_file')
+            if described and not is_shipped(described):
+                require(described, f'the dataset of {loader}', "It describes the keypoints: see 'Keypoints' in "
+                        'docs/own_data.md, and name it from where the tool is started.')
     for evaluator in evaluators:
         for metric in find_dicts(cfg.get(evaluator), 'ann_file'):
             require(metric['ann_file'], evaluator, f'Correct it with --cfg-options {evaluator}.ann_file=...')
@@ -66,6 +72,12 @@ def dataset_paths(dataset: Mapping) -> Iterator[str]:
     for prefix in prefixes.values() if isinstance(prefixes, Mapping) else [prefixes]:
         if prefix:
             yield osp.join(root, prefix)
+
+
+def is_shipped(description: str) -> bool:
+    """Whether mmpose brings a description of keypoints by this name, in whose place it is taken then."""
+    return find_spec('mmpose') is not None and osp.exists(osp.join(
+        get_installed_path('mmpose'), '.mim', 'configs', '_base_', 'datasets', osp.basename(description)))
 
 
 def downloads_itself(dataset: Mapping, scope: Optional[str]) -> bool:
