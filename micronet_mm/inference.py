@@ -202,6 +202,11 @@ def check_models(detector: str, pose: str, person: int) -> tuple[Config, Config]
     if not 0 <= person < classes:
         raise ValueError(f'{person} is no label of the detector {detector}, whose {classes} classes are 0 to '
                          f'{classes - 1}; give the one of people.')
+    dataset = configs[0].test_dataloader.get('dataset') or {}
+    names = (dataset.get('metainfo') or {}).get('classes') or ()
+    if not isinstance(names, str) and person < len(names) and names[person] != 'person':
+        print_log(f'label {person} of the detector {detector} is {names[person]!r}: that is what people are looked for '
+                  'under; another label can be given as person.', 'current', logging.WARNING)
     return configs
 
 

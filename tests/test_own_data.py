@@ -94,10 +94,12 @@ def test_annotations_that_libraries_drop_are_counted(data, monkeypatch):
     monkeypatch.setattr(coco_file, 'print_log', lambda text, *_: said.append(text))
     spoil(path, lambda c: [c['annotations'][index].update(category_id=99) for index in (1, 2)])
     spoil(path, lambda c: c['annotations'][0].update(image_id=77))
+    spoil(path, lambda c: c['annotations'][3].update(bbox=[10, 10, -5, 20]))
     coco_file.warn_of_strays(path, coco_file.read_coco_file(path))
     assert [text.partition('json: ')[2] for text in said] == [
         '1 annotations are left out, such as annotations[0] with image_id=77, which the file does not list.',
-        '2 annotations are left out, such as annotations[1] with category_id=99, which the file does not list.']
+        '2 annotations are left out, such as annotations[1] with category_id=99, which the file does not list.',
+        '1 annotations are left out, such as annotations[3] with bbox=(10.0, 10.0, -5.0, 20.0), which has no area.']
 
 
 def test_what_is_missing_and_needs_no_guess_is_completed_in_a_copy(data, tmp_path):
@@ -141,6 +143,8 @@ model = dict(test_cfg=dict(score_thr=0.0))  # an untrained detector must find so
     ("train_dataloader['dataset']['metainfo'] = dict(classes=('person', 'disc'))\n"
      "model = dict(bbox_head=dict(num_classes=2))", r'bbox_head\.num_classes=2, but the data of val_dataloader has 4'),
     ("metainfo['classes'] = ('person', 'disk', 'square', 'triangle')", r"no category 'disk', .* did you mean 'disc'\?"),
+    ("val_evaluator['ann_file'] = data_root + 'annotations/train.json'",
+     r'val_evaluator reads .*train\.json, but the dataset of val_dataloader .*val\.json: give both the same file'),
     ("metainfo['classes'] = 'person'", r"write \('person', \) with the comma"),
 ])
 def test_parts_that_do_not_fit_one_another_are_named(text, message, figures, tmp_path):
@@ -257,8 +261,9 @@ def test_the_documented_classifier_trains(folders):
 @pytest.mark.parametrize(('old', 'new', 'message'), [
     ("root, joints, epochs = 'data/mine/', 'joints.py'", "root, joints, epochs = 'data/mine/', 'points.py'",
      r'points\.py does not exist, .* It describes the keypoints'),
-    ("decoder=codec", "decoder=dict(codec, heatmap_size=(48, 64))",
-     r'the GenerateTarget of train_dataloader has heatmap_size=\(24, 32\), but model\.head\.decoder has \(48, 64\)'),
+    ("decoder=codec", "decoder=dict(codec, input_size=(192, 256), heatmap_size=(48, 64))",
+     r'the TopdownAffine of train_dataloader has input_size=\(96, 128\), but model\.head\.decoder has \(192, 256\)'),
+    ('heatmap_size=(24, 32)', 'heatmap_size=(48, 64)', r'have a 4th of the input: set heatmap_size=\(24, 32\)'),
 ])
 def test_keypoints_that_do_not_fit_are_named(old, new, message, figures, tmp_path, monkeypatch):
     pytest.importorskip('mmpose')

@@ -83,7 +83,7 @@ def check_names(path: Union[str, Path], file: CocoFile, classes: Sequence[str]) 
         if name not in names:
             near = get_close_matches(name, names, n=1, cutoff=0.5)
             raise ValueError(f'{path} has no category {name!r}, which is one of the classes of the dataset'
-                             f'{f"; did you mean {near[0]!r}?" if near else ""} Its categories are '
+                             f'{f"; did you mean {near[0]!r}?" if near else "."} Its categories are '
                              f'{tuple(names)}: give the dataset metainfo=dict(classes=...) with names from these.')
     ordered = tuple(name for name in names if name in set(classes))
     if ordered != tuple(classes):
@@ -93,10 +93,16 @@ def check_names(path: Union[str, Path], file: CocoFile, classes: Sequence[str]) 
 
 def warn_of_strays(path: Union[str, Path], file: CocoFile) -> None:
     """Say which annotations will be left out, as libraries do not."""
-    for key, known in (('image_id', {image.id for image in file.images}),
-                       ('category_id', {category.id for category in file.categories})):
-        strays = [index for index, entry in enumerate(file.annotations) if getattr(entry, key) not in known]
+    images, categories = {image.id for image in file.images}, {category.id for category in file.categories}
+    for key, fits, fault in (('image_id', images.__contains__, 'which the file does not list'),
+                             ('category_id', categories.__contains__, 'which the file does not list'),
+                             ('bbox', has_area, 'which has no area')):
+        strays = [index for index, entry in enumerate(file.annotations) if not fits(getattr(entry, key))]
         if strays:
             first = f'annotations[{strays[0]}] with {key}={getattr(file.annotations[strays[0]], key)}'
-            print_log(f'{path}: {len(strays)} annotations are left out, such as {first}, which the file does not list.',
-                      'current', logging.WARNING)
+            print_log(f'{path}: {len(strays)} annotations are left out, such as {first}, {fault}.', 'current',
+                      logging.WARNING)
+
+
+def has_area(box: Sequence[float]) -> bool:
+    return box[2] > 0 and box[3] > 0

@@ -14,6 +14,7 @@ from micronet_mm.models import MicroNet
 from .data_checks import registered
 from .preflight import find_dicts
 
+HEATMAP_HEADS = ('MicroHeatmapHead', 'InvertedResidualHeatmapHead')  # of stride 4 by default
 # Whose num_classes counts things other than the classes of the data.
 APART = ('data_preprocessor', 'rpn_head', 'backbone', 'semantic_head')
 
@@ -70,6 +71,11 @@ def check_codec(cfg: Config, loaders: Sequence[str]) -> None:
     decoder = (cfg.model.get('head') or {}).get('decoder')
     if not isinstance(decoder, Mapping):
         return
+    stride = (cfg.model.head.get('strides') or (4, ))[-1]
+    crop, heatmap = (tuple(decoder.get(key) or ()) for key in ('input_size', 'heatmap_size'))
+    if cfg.model.head.get('type') in HEATMAP_HEADS and crop != tuple(stride * side for side in heatmap):
+        raise ValueError(f'model.head.decoder has input_size={crop} and heatmap_size={heatmap}, but heatmaps of this '
+                         f'head have a {stride}th of the input: set heatmap_size={tuple(s // stride for s in crop)}.')
     for loader in loaders:
         for step in find_dicts((cfg.get(loader) or {}).get('dataset'), 'type'):
             encoder = step.get('encoder')

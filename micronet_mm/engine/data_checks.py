@@ -37,18 +37,34 @@ def check_data(cfg: Config, loaders: Sequence[str], evaluators: Sequence[str]) -
     files: dict[str, CocoFile] = {}
     copies: dict[str, str] = {}
     for loader in loaders:
+        read = []
         for dataset in find_dicts((cfg.get(loader) or {}).get('dataset'), 'type'):
             path, share = coco_annotations(dataset, cfg.get('default_scope'))
             if path:
+                read.append(path)
                 file = files[path] = files.get(path) or read_coco_file(path)
                 check_coco(dataset, path, file, cfg.get('default_scope'))
                 copies[path] = copies.get(path) or completed(path, file, osp.join(cfg.work_dir, 'annotations'), share)
                 if copies[path] != path:
                     dataset['ann_file'] = copies[path]
+        check_evaluator(cfg, loader.replace('dataloader', 'evaluator'), loader, read)
     for evaluator in evaluators:
         for metric in find_dicts(cfg.get(evaluator), 'ann_file'):
-            if metric['ann_file'] in copies:
-                metric['ann_file'] = copies[metric['ann_file']]
+            copy = next((copy for path, copy in copies.items() if is_same(path, metric['ann_file'])), None)
+            metric['ann_file'] = copy or metric['ann_file']
+
+
+def check_evaluator(cfg: Config, evaluator: str, loader: str, read: Sequence[str]) -> None:
+    """Raise if the metrics of a phase read annotations of other images than its dataset."""
+    for metric in find_dicts(cfg.get(evaluator), 'ann_file'):
+        evaluated = metric['ann_file']
+        if read and evaluated and osp.exists(evaluated) and not any(is_same(path, evaluated) for path in read):
+            raise ValueError(f'{evaluator} reads {evaluated}, but the dataset of {loader} {read[0]}: give both the '
+                             'same file.')
+
+
+def is_same(first: str, second: Optional[str]) -> bool:
+    return bool(second) and osp.exists(second) and osp.samefile(first, second)
 
 
 def registered(dataset: Mapping, scope: Optional[str]) -> Optional[type]:

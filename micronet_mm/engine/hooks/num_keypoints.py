@@ -35,12 +35,12 @@ class NumKeypointsHook(Hook):
         """Raise if the dataset does not fit the head."""
         head = (runner.model.module if is_model_wrapper(runner.model) else runner.model).head
         described = dataset.metainfo.get('num_keypoints', head.out_channels)
-        if described != head.out_channels:
-            raise RunStopped(f'the dataset of {loader} has {described} keypoints by its metainfo, but the head finds '
-                             f'{head.out_channels}: set model.head.out_channels={described}.')
         if len(dataset) and 'keypoints' in (sample := dataset.get_data_info(0)):
             annotated = sample['keypoints'].shape[-2]
             if annotated != described:
                 raise RunStopped(f'{dataset.ann_file} annotates {annotated} keypoints a person, but the metainfo of '
                                  f'{loader} describes {described}: give the file that belongs to it, or '
                                  'dataset.metainfo=dict(from_file=...) that describes these.')
+        if described != head.out_channels:
+            raise RunStopped(f'the dataset of {loader} has {described} keypoints by its metainfo, but the head finds '
+                             f'{head.out_channels}: set model.head.out_channels={described}.')
