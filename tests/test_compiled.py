@@ -98,9 +98,10 @@ def test_a_user_without_home_and_passwd_entry_has_the_operators(machine):
             f'os.setgroups([]); os.setgid({USER}); os.setuid({USER})\n'
             'shift_max(torch.rand(1, 4, 2, 2), torch.rand(1, 2, 2, 4), 2)\nprint(compiled.library()._name)')
     env = {name: value for name, value in machine.env.items() if name != 'HOME'}
-    path, warned = machine.run(code, env)
+    path, said = machine.run(code, env)
     assert path.parent == machine.folder / 'tmp' / f'micronet_mm_{USER}'
-    assert (path.parent.stat().st_mode & 0o777, path.parent.stat().st_uid, warned) == (0o700, USER, '')
+    assert (path.parent.stat().st_mode & 0o777, path.parent.stat().st_uid) == (0o700, USER)
+    assert 'MicroNet runs through' not in said  # PyTorch may not be able to remove what it made as another user
     assert machine.start(as_user=True, HOME=None) == (path, '')
     assert machine.builds == 1
 

@@ -102,6 +102,8 @@ def test_the_door_lets_nothing_else_pass(place, wrong, message):
 
 
 def test_without_assertions_it_stays_shut():
+    if subprocess.run([sys.executable, '-O', '-c', 'import mmengine.runner'], capture_output=True).returncode:
+        pytest.skip('this PyTorch cannot itself be imported without assertions, as 2.6')
     code = 'import test_cpp_function, torch\ntest_cpp_function.knock(1, torch.rand(4))'
     run = subprocess.run([sys.executable, '-O', '-c', code], cwd='tests', capture_output=True, text=True)
     assert 'RuntimeError: settle_forward needs scale as 3 values' in run.stderr, run.stderr

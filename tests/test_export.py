@@ -67,6 +67,7 @@ def test_the_exporter_by_tracing(name, with_classifier, axes, tmp_path):
     assert not {node.op_type for node in onnx.load(path).graph.node} & {'Shape', 'Slice', 'Split', 'Transpose'}
 
 
+@pytest.mark.skipif(torch.__version__ < '2.7', reason='the exporter of PyTorch 2.6 fails on BN with this onnxscript')
 @pytest.mark.parametrize(('name', 'with_classifier'), [
     ('m0 of the keypoint models', False),
     pytest.param('m3', True, marks=pytest.mark.slow),
