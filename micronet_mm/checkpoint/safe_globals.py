@@ -36,8 +36,7 @@ PATHS = dict(PosixPath=pathlib.PurePosixPath, WindowsPath=pathlib.PureWindowsPat
              PurePosixPath=pathlib.PurePosixPath, PureWindowsPath=pathlib.PureWindowsPath)
 PATHS[type(pathlib.Path()).__name__] = type(pathlib.Path())  # the one of this system
 
-
-WRAPPERS = ('module.', '_orig_mod.')
+WRAPPERS = ('module.', '_orig_mod.')  # what DDP and torch.compile put in front of names
 RELEASED_NAME = 'features.0.stem.0.conv.0.weight'
 
 
