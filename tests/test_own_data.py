@@ -138,6 +138,8 @@ model = dict(test_cfg=dict(score_thr=0.0))  # an untrained detector must find so
 @pytest.mark.parametrize(('text', 'message'), [
     ("model = dict(backbone=dict(arch='m0'))",
      r"model\.neck\.in_channels=\[24, 80, 864\], but the backbone with arch='m0' has widths \[12, 32, 384\]"),
+    ("model = dict(neck=[dict(type='FPN', in_channels=[1, 2, 3]), dict(type='DyHead')])",
+     r'model\.neck\.in_channels=\[1, 2, 3\], but the backbone'),
     ('model = dict(bbox_head=dict(num_classes=80))',
      r'model\.bbox_head\.num_classes=80, but the data of train_dataloader has 4 classes: set model\.bbox_head\.num'),
     ("train_dataloader['dataset']['metainfo'] = dict(classes=('person', 'disc'))\n"

@@ -49,16 +49,16 @@ def check_consistency(cfg: Config, loaders: Sequence[str], evaluators: Sequence[
 
 def check_widths(model: Mapping) -> None:
     """Raise unless what reads a MicroNet expects its widths."""
-    backbone, neck = model.get('backbone') or {}, model.get('neck') or {}
+    backbone, neck, *read = (first_of(model.get(name)) for name in ('backbone', 'neck', 'head', 'bbox_head'))
     if backbone.get('type') not in ('MicroNet', MicroNet):
         return
-    settings = {key: value for key, value in backbone.items() if key not in ('type', 'init_cfg')}
+    settings = {key: value for key, value in backbone.items() if key not in ('type', '_scope_', 'init_cfg')}
     with torch.device('meta'):
         widths = MicroNet(**settings).out_channels
     # A neck without widths, if it is more than pooling, makes new ones for the head.
-    readers = ['neck'] if neck and 'Pooling' not in str(neck.get('type')) else ['head', 'bbox_head']
-    for reader in readers:
-        expected = (model.get(reader) or {}).get('in_channels')
+    is_neck = neck and 'Pooling' not in str(neck.get('type'))
+    for reader, part in dict(neck=neck).items() if is_neck else zip(('head', 'bbox_head'), read):
+        expected = part.get('in_channels')
         given = list(widths) if isinstance(expected, (list, tuple)) else widths[-1]
         if expected is not None and (list(expected) if isinstance(expected, tuple) else expected) != given:
             raise ValueError(f'model.{reader}.in_channels={expected}, but the backbone with '
@@ -66,9 +66,15 @@ def check_widths(model: Mapping) -> None:
                              f'model.{reader}.in_channels={given}.')
 
 
+def first_of(part: Any) -> Mapping:
+    """A part of a model; of several in a row the first, which reads the backbone."""
+    part = part[0] if isinstance(part, (list, tuple)) and part else part
+    return part if isinstance(part, Mapping) else {}
+
+
 def check_codec(cfg: Config, loaders: Sequence[str]) -> None:
     """Raise unless keypoints are made into heatmaps, and crops, of the sizes that the head's decoder reads."""
-    decoder = (cfg.model.get('head') or {}).get('decoder')
+    decoder = first_of(cfg.model.get('head')).get('decoder')
     if not isinstance(decoder, Mapping):
         return
     stride = (cfg.model.head.get('strides') or (4, ))[-1]
