@@ -16,8 +16,8 @@ BLOCK = dict(kernel_size=5, stride=2, expansion=(1, 2), groups2=(2, 4), dynamic=
 ARGUMENTS = {
     'MicroNet': (dict(), dict(
         arch='m0', in_channels=3, out_indices=2, output_stride=16, frozen_stages=1, norm_cfg=NORM, norm_eval=True,
-        with_cp=True, J=3, K=1, shift='paper', dynamic=(True, True, False), spatial=True, width=0.5, group_scale=2,
-        init_cfg=NO_INIT), IMAGE),
+        with_cp=True, J=3, K=1, shift='paper', dynamic=(True, True, False), coefficients='static', spatial=True,
+        width=0.5, group_scale=2, groups=2, lite='nowhere', last_channels=64, init_cfg=NO_INIT), IMAGE),
     'MicroNetClassifier': (dict(in_channels=16, hidden_channels=8), dict(
         num_classes=5, dropout=0.5, init_cfg=NO_INIT), FEATURES),
     'MicroStem': (dict(in_channels=3, widths=(2, 4)), dict(norm_cfg=NORM, init_cfg=NO_INIT), IMAGE),
@@ -37,10 +37,13 @@ ARGUMENTS = {
     'MicroNetClsHead': (dict(in_channels=16, hidden_channels=8), dict(
         num_classes=5, dropout=0.5, loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1), topk=1, cal_acc=True,
         init_cfg=NO_INIT), (FEATURES, )),
+    'MobileNetV2Narrow': (dict(), dict(width=0.1, depth=0.5, last_channels=64, divisor=8), IMAGE),
     'MobileNetV3Small': (dict(), dict(width=0.5, divisor=4, output_stride=16), IMAGE),
     'DynamicShiftMax': (dict(channels=16), dict(
         groups=8, J=3, K=1, reduction=2, shift='paper', init=((1, 0.5), (0, 0.5)), spatial=True, init_cfg=NO_INIT),
         FEATURES),
+    'StaticShiftMax': (dict(channels=16), dict(
+        groups=8, J=3, K=1, shift='paper', init=((1, 0.5), (0, 0.5)), spatial=True, init_cfg=NO_INIT), FEATURES),
     'MicroFactorizedDepthwiseConv': (dict(in_channels=16), dict(
         expansion=(2, 3), kernel_size=5, stride=2, norm_cfg=NORM, init_cfg=NO_INIT), FEATURES),
     'MicroFactorizedPointwiseConv': (dict(in_channels=16), dict(
@@ -50,7 +53,7 @@ ARGUMENTS = {
     'ChannelRoll': (dict(groups=4), dict(steps=2, shift='paper'), FEATURES),
 }
 HOSTS = dict(MicroHeatmapHead='mmpose', InvertedResidualHeatmapHead='mmpose', MicroNetClsHead='mmpretrain',
-             MobileNetV3Small='mmpretrain')
+             MobileNetV2Narrow='mmpretrain', MobileNetV3Small='mmpretrain')
 CASES = [(name, argument) for name, (_, offered, _) in ARGUMENTS.items() for argument in (*offered, 'all of them')]
 
 

@@ -233,20 +233,3 @@ def test_tables_round_trip_through_dicts():
     from dataclasses import asdict
     for table in ARCHS.values():
         assert get_arch(asdict(table)) == table
-
-
-@pytest.mark.parametrize(('width', 'group_scale'), [(0.5, 0.25), (1.4, 4), (0.35, 1), (1, 2)])
-def test_width_and_group_scale(width, group_scale):
-    backbone = MicroNet('m2', width=width, group_scale=group_scale, out_indices=(0, 1, 2, 3))
-    plain = MicroNet('m2', out_indices=(0, 1, 2, 3))
-    for ours, theirs in zip(backbone.out_channels, plain.out_channels):
-        assert ours % 4 == 0 and ours == pytest.approx(width * theirs, rel=0.2, abs=2)
-    assert [f.shape[1] for f in backbone(torch.rand(1, 3, 64, 64))] == list(backbone.out_channels)
-    wide = backbone.stages[2][-1].expand.conv
-    if width == 1:
-        assert (wide.groups, plain.stages[2][-1].expand.conv.groups) == (16, 8)
-
-
-def test_width_must_be_positive():
-    with pytest.raises(ValueError, match='must be positive, got width=0'):
-        MicroNet('m2', width=0)

@@ -12,9 +12,9 @@ from micronet_mm.layers import (
     DynamicShiftMax,
     MicroFactorizedDepthwiseConv,
     MicroFactorizedPointwiseConv,
+    make_divisible,
     num_groups,
 )
-from micronet_mm.layers.dynamic_shift_max import make_divisible
 from micronet_mm.models import ARCHS, RELEASED, MicroBlockB, MicroNet
 
 
@@ -133,6 +133,7 @@ def test_even_kernel_is_refused():
     dict(type='ChannelShuffle', groups=(2, 4)),
     dict(type='ChannelRoll', groups=4),
     dict(type='DynamicShiftMax', channels=16),
+    dict(type='StaticShiftMax', channels=16),
     dict(type='MicroFactorizedDepthwiseConv', in_channels=16),
     dict(type='MicroFactorizedPointwiseConv', in_channels=16),
     dict(type='MicroBlockA', in_channels=16, out_channels=16),
@@ -153,10 +154,11 @@ def test_shuffles_run_in_order():
     assert torch.equal(ChannelShuffle(())(x), x)
 
 
+@pytest.mark.parametrize('coefficients', ['dynamic', 'static'])
 @pytest.mark.parametrize('way', ['to_empty', 'assign'])
-def test_a_network_built_on_the_meta_device_computes_what_was_stored(way, monkeypatch):
+def test_a_network_built_on_the_meta_device_computes_what_was_stored(way, coefficients, monkeypatch):
     torch.manual_seed(0)
-    options = dict(spatial=True, shift='paper')
+    options = dict(spatial=True, shift='paper', coefficients=coefficients)
     network, x = MicroNet('m0', **options).eval(), torch.rand(1, 3, 64, 64)
     with torch.device('meta'):
         other = MicroNet('m0', **options).eval()

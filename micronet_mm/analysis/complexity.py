@@ -1,20 +1,20 @@
 """Parameters and multiply-adds of a network, by module, by part and by kind of layer.
 
 The counting rule is the paper's: one multiply-add per weight and position of convolutions and linear layers, and J * K
-per output element of Dynamic Shift-Max. Normalization folds into the convolution before it; pooling and plain
-activations are free.
+per output element of Shift-Max. Normalization folds into the convolution before it; pooling and plain activations are
+free.
 """
 import re
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Optional
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from micronet_mm.layers import DynamicShiftMax
+from micronet_mm.layers import ShiftMax, StaticShiftMax
 from micronet_mm.ops import reference_only
 
 
@@ -61,11 +61,11 @@ class Complexity:
         return dict(groups)
 
 
-def kind_of(name: str, module: nn.Module, inside_shift_max: bool) -> str:
-    """'Dynamic Shift-Max' with all that belongs to it, 'depthwise', 'pointwise' and other 'convolution', 'linear',
-    'normalization', or the name of the class."""
-    if inside_shift_max:
-        return 'Dynamic Shift-Max'
+def kind_of(module: nn.Module, shift_max: Optional[ShiftMax]) -> str:
+    """'Dynamic Shift-Max' or 'static Shift-Max' for it and what belongs to it; otherwise 'depthwise', 'pointwise' and
+    other 'convolution', 'linear', 'normalization', or the name of the class."""
+    if shift_max is not None:
+        return 'static Shift-Max' if isinstance(shift_max, StaticShiftMax) else 'Dynamic Shift-Max'
     if isinstance(module, nn.Conv2d):
         if module.groups == module.in_channels > 1:
             return 'depthwise'
@@ -79,7 +79,7 @@ def count(model: nn.Module, height: int = 224, width: int = 224, channels: int =
     """Count ``model`` on one image.
 
     PyTorch's own FLOP counter does the convolutions, linear layers and matrix products, wherever they are called;
-    Dynamic Shift-Max is added by its formula.
+    Shift-Max is added by its formula.
 
     Args:
         model: called with a tensor (1, channels, height, width), as MMEngine's models are in mode 'tensor'. Its
@@ -97,10 +97,10 @@ def count(model: nn.Module, height: int = 224, width: int = 224, channels: int =
     madds: dict[str, int] = defaultdict(int)
     names = {module: name for name, module in model.named_modules()}
 
-    def count_shift_max(module: DynamicShiftMax, args: tuple, output: torch.Tensor) -> None:
+    def count_shift_max(module: ShiftMax, args: tuple, output: torch.Tensor) -> None:
         madds[names[module]] += module.J * module.K * output.numel()
 
-    hooks = [m.register_forward_hook(count_shift_max) for m in names if isinstance(m, DynamicShiftMax)]
+    hooks = [m.register_forward_hook(count_shift_max) for m in names if isinstance(m, ShiftMax)]
     training = model.training
     try:
         # The counter knows PyTorch's operators, not ours.
@@ -125,11 +125,11 @@ def count(model: nn.Module, height: int = 224, width: int = 224, channels: int =
     booked = attribute(model, type(model).__name__)
     assert booked == counter.get_total_flops()
 
-    shift_max = {name for name, module in model.named_modules() if isinstance(module, DynamicShiftMax)}
+    owners = {name: module for name, module in model.named_modules() if isinstance(module, ShiftMax)}
     modules, kinds = {}, {}
     for name, module in model.named_modules():
         cost = Cost(sum(p.numel() for p in module.parameters(recurse=False)), madds[name])
         if any(cost):
             modules[name] = cost
-            kinds[name] = kind_of(name, module, any(f'{name}.'.startswith(f'{s}.') for s in shift_max))
+            kinds[name] = kind_of(module, next((m for o, m in owners.items() if f'{name}.'.startswith(f'{o}.')), None))
     return Complexity(modules, kinds)

@@ -3,13 +3,13 @@ from .activation import Activation
 from .chain import Chain
 from .channel_shuffle import ChannelRoll, ChannelShuffle
 from .conv_norm import ConvNorm
-from .dynamic_shift_max import DynamicShiftMax, make_divisible
-from .groups import num_groups
+from .groups import nearest_groups, num_groups
 from .micro_factorized import MicroFactorizedDepthwiseConv, MicroFactorizedPointwiseConv, group_pointwise
 from .scriptable import ScriptableModule
+from .shift_max import DynamicShiftMax, ShiftMax, StaticShiftMax, make_divisible
 
 __all__ = [
     'Activation', 'Chain', 'ChannelRoll', 'ChannelShuffle', 'ConvNorm', 'DynamicShiftMax',
-    'MicroFactorizedDepthwiseConv', 'MicroFactorizedPointwiseConv', 'ScriptableModule', 'group_pointwise',
-    'make_divisible', 'num_groups'
+    'MicroFactorizedDepthwiseConv', 'MicroFactorizedPointwiseConv', 'ScriptableModule', 'ShiftMax', 'StaticShiftMax',
+    'group_pointwise', 'make_divisible', 'nearest_groups', 'num_groups'
 ]

@@ -21,7 +21,11 @@ def num_groups(in_channels: int, out_channels: int, scale: float = 1.0) -> int:
         >>> num_groups(24, 144, scale=2)
         12
     """
-    target = scale * sqrt(min(in_channels, out_channels))
+    return nearest_groups(in_channels, out_channels, scale * sqrt(min(in_channels, out_channels)))
+
+
+def nearest_groups(in_channels: int, out_channels: int, target: float) -> int:
+    """The possible number of groups that is nearest to ``target`` in ratio; of two the one that num_groups takes."""
     shared = gcd(in_channels, out_channels)
     tie_break = -1 if out_channels > in_channels else 1
     return min((d for d in range(1, shared + 1) if shared % d == 0),

@@ -3,8 +3,6 @@ from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any, Mapping, Optional, Union
 
-from micronet_mm.layers import make_divisible, num_groups
-
 Pair = tuple[int, int]
 
 
@@ -119,28 +117,6 @@ ARCHS.update(
     m2_sharp=sharpen(ARCHS['m2'], last=384, classifier=800, widths={5: 48, 7: 96}),
     m3_sharp=sharpen(ARCHS['m3'], last=576, classifier=736),
 )
-
-
-def rescale(arch: Arch, width: float = 1.0, group_scale: float = 1.0) -> Arch:
-    """The network with its blocks ``width`` times as wide and ``group_scale`` times as many groups.
-
-    Channels are rounded to multiples of 8, of 4 where they are few; the stem stays. All groups follow Eq. 3 then, with
-    ``group_scale`` as the lambda of Table 3b.
-    """
-    rows = []
-    channels = arch.stem[0] * arch.stem[1]
-    for row in arch.rows:
-        out = make_divisible(row.channels * width, 8 if row.channels >= 32 else 4)
-        if row.kind == 'E':
-            g1 = num_groups(channels, out, group_scale)
-            groups = dict(groups1=(g1, g1))
-        else:
-            hidden = channels * row.expansion[0] * row.expansion[1]
-            g1, g3 = num_groups(channels, hidden, group_scale), num_groups(hidden, out, group_scale)
-            groups = dict(groups1=None if row.kind == 'A' else (g1, g1), groups2=(g3, g3))
-        rows.append(replace(row, channels=out, **groups))
-        channels = out
-    return replace(arch, rows=tuple(rows))
 
 
 def _from_mapping(cls: type, what: str, given: Mapping[str, Any]) -> Any:

@@ -1,5 +1,5 @@
 """The Micro-Blocks of figure 4, the stem before them and the expansion after them."""
-from typing import Optional, Sequence
+from typing import Any, Optional, Sequence
 
 from mmengine.registry import MODELS
 from torch import nn
@@ -11,11 +11,23 @@ from micronet_mm.layers import (
     ConvNorm,
     DynamicShiftMax,
     MicroFactorizedDepthwiseConv,
+    ShiftMax,
+    StaticShiftMax,
     group_pointwise,
     num_groups,
 )
 
 BN = dict(type='BN')
+
+
+def shift_max_layer(channels: int, groups: int, reduction: int, coefficients: str = 'dynamic',
+                    **settings: Any) -> ShiftMax:
+    """Shift-Max with coefficients that are 'dynamic' or 'static'; only the former are squeezed by ``reduction``."""
+    if coefficients == 'static':
+        return StaticShiftMax(channels, groups, **settings)
+    if coefficients == 'dynamic':
+        return DynamicShiftMax(channels, groups, reduction=reduction, **settings)
+    raise ValueError(f"coefficients={coefficients!r} of Shift-Max must be 'dynamic' or 'static'.")
 
 
 def activation(dynamic: bool, channels: int, groups: int, reduction: int, shift_max: dict) -> nn.Module:
@@ -25,7 +37,7 @@ def activation(dynamic: bool, channels: int, groups: int, reduction: int, shift_
     """
     if not dynamic:
         return Activation('relu6')
-    act = DynamicShiftMax(channels, groups, reduction=reduction, **shift_max)
+    act = shift_max_layer(channels, groups, reduction, **shift_max)
     return Chain({'0': act, '1': Activation('relu')}) if act.K == 1 else act
 
 
@@ -35,7 +47,7 @@ def output_activation(dynamic: bool, channels: int, groups: int, reduction: int,
     if not dynamic:
         return Chain({})
     fixed = dict(K=1, init=((1.0,),))
-    return DynamicShiftMax(channels, groups, reduction=reduction, **{**shift_max, **fixed})
+    return shift_max_layer(channels, groups, reduction, **{**shift_max, **fixed})
 
 
 def block_shuffle(channels: int, groups: Sequence[int], second: Sequence[int] = ()) -> ChannelShuffle:
@@ -96,7 +108,7 @@ class MicroBlockA(Chain):
         groups2: (g3, g4), groups of the compressing convolution and of A3. Defaults to Eq. 3.
         dynamic: which of (A1, A2, A3) are Dynamic Shift-Max. A block of this kind has no A1.
         reduction: R of A2; A3 has R / 2.
-        shift_max: further arguments of the Dynamic Shift-Max layers (J, K, shift, init).
+        shift_max: further arguments of the Dynamic Shift-Max layers (J, K, shift, init, coefficients).
         norm_cfg: normalization layer.
         init_cfg: as in MMEngine's BaseModule.
 
@@ -152,7 +164,7 @@ class MicroBlockB(Chain):
         groups2: (g3, g4), groups of the compressing convolution and of A3. Defaults to Eq. 3.
         dynamic: which of (A1, A2, A3) are Dynamic Shift-Max.
         reduction: R of A1 and A2; A3 has R / 2, or R where C is not below the hidden width.
-        shift_max: further arguments of the Dynamic Shift-Max layers (J, K, shift, init).
+        shift_max: further arguments of the Dynamic Shift-Max layers (J, K, shift, init, coefficients).
         norm_cfg: normalization layer.
         init_cfg: as in MMEngine's BaseModule.
 
@@ -215,7 +227,7 @@ class MicroBlockE(Chain):
         groups1: (g1, g2), groups of the convolution and of A3. Defaults to Eq. 3.
         dynamic: which of (A1, A2, A3) are Dynamic Shift-Max; a block of this kind has A3 alone.
         reduction: R of A3.
-        shift_max: further arguments of the Dynamic Shift-Max layer (J, shift).
+        shift_max: further arguments of the Dynamic Shift-Max layer (J, shift, coefficients).
         norm_cfg: normalization layer.
         init_cfg: as in MMEngine's BaseModule.
 

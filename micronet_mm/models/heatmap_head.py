@@ -68,7 +68,7 @@ class MicroHeatmapHead(UpsamplingHeatmapHead):
         ratios: r of each block; the base reduction of the squeeze is R = 8 * r.
         dynamic: which of (A1, A2, A3) are Dynamic Shift-Max; a Micro-Block-A has no A1.
         spatial: give Dynamic Shift-Max spatial attention.
-        shift_max: further arguments of the Dynamic Shift-Max layers (J, K, shift, init).
+        shift_max: further arguments of the Dynamic Shift-Max layers (J, K, shift, init, coefficients).
         norm_cfg: normalization layer.
         in_stride: total stride of the backbone.
         **kwargs: as for mmpose's HeatmapHead: ``loss``, ``decoder``, ``final_layer``, ``init_cfg``.

@@ -13,6 +13,7 @@ HOSTED = {
     'InvertedResidualHeatmapHead': ('micronet_mm.models.inverted_residual_head', 'mmpose', 'pose'),
     'MicroHeatmapHead': ('micronet_mm.models.heatmap_head', 'mmpose', 'pose'),
     'MicroNetClsHead': ('micronet_mm.models.cls_head', 'mmpretrain', 'cls'),
+    'MobileNetV2Narrow': ('micronet_mm.models.mobilenetv2_narrow', 'mmpretrain', 'cls'),
     'MobileNetV3Small': ('micronet_mm.models.mobilenetv3_small', 'mmpretrain', 'cls'),
     'SSDLiteHead': ('micronet_mm.models.ssd_head', 'mmdet', 'det'),
 }

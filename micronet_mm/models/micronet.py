@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from .arch import ARCHS, Arch, Row, get_arch, rescale
+from .arch import ARCHS, Arch, Row, get_arch
 from .blocks import MicroBlockA, MicroBlockB, MicroBlockC, MicroBlockE, MicroStem
+from .variation import vary
 
 BLOCKS = dict(A=MicroBlockA, B=MicroBlockB, C=MicroBlockC)
 
@@ -38,9 +39,13 @@ class MicroNet(BaseModule):
         K: fusions that A1 and A2 choose from (Table 6); A3 always has one.
         shift: 'grouped' as released, or 'paper' as in Eq. 4.
         dynamic: which of (A1, A2, A3) are Dynamic Shift-Max, in every block (Table 5). Default: as the table says.
+        coefficients: of Dynamic Shift-Max, 'dynamic', or 'static' to learn them as they are (Table 2).
         spatial: give Dynamic Shift-Max the spatial attention of the keypoint models.
         width: multiplier of the blocks' channels; other than 1, all groups follow Eq. 3.
         group_scale: lambda in G = lambda * sqrt(C / R), Eq. 3 (Table 3b); other than 1, the table's groups give way.
+        groups: one number for all pointwise convolutions, or what is nearest to it, in place of Eq. 3 (Table 3a).
+        lite: where to use the lite combination, 'nowhere' or 'everywhere'; by default in the lower layers (Table 3c).
+        last_channels: of the last block, whatever the width.
         init_cfg: as in MMEngine's BaseModule, for example
             ``dict(type='Pretrained', checkpoint='m3.pth', prefix='backbone.')``.
 
@@ -71,16 +76,19 @@ class MicroNet(BaseModule):
                  K: int = 2,
                  shift: str = 'grouped',
                  dynamic: Optional[Sequence[bool]] = None,
+                 coefficients: str = 'dynamic',
                  spatial: bool = False,
                  width: float = 1.0,
                  group_scale: float = 1.0,
+                 groups: Optional[int] = None,
+                 lite: Optional[str] = None,
+                 last_channels: Optional[int] = None,
                  init_cfg: Optional[Union[dict, list]] = None) -> None:
         super().__init__(init_cfg)
-        if min(width, group_scale) <= 0:
-            raise ValueError(f'width and group_scale must be positive, got {width=} and {group_scale=}.')
         table = get_arch(arch)
-        if (width, group_scale) != (1, 1):
-            table = rescale(table, width, group_scale)
+        variation = width, group_scale, groups, lite, last_channels
+        if variation != (1, 1, None, None, None):
+            table = vary(table, *variation)
         stages = split_into_stages(table.rows)
         out_indices = (out_indices, ) if isinstance(out_indices, int) else tuple(out_indices)
         if not out_indices or not all(i in range(len(stages)) for i in out_indices):
@@ -97,7 +105,7 @@ class MicroNet(BaseModule):
         self.norm_eval = norm_eval
         self.with_cp = with_cp
 
-        shift_max = dict(J=J, K=K, shift=shift, init=table.init, spatial=spatial)
+        shift_max = dict(J=J, K=K, shift=shift, init=table.init, coefficients=coefficients, spatial=spatial)
         self.stem = MicroStem(in_channels, table.stem, norm_cfg)
         self.stem.is_init = True  # all layers initialize themselves when built, so that init_cfg has the last word
         self.stages = nn.ModuleList()

@@ -24,7 +24,8 @@ def shift_max(x: Tensor, coefficients: Tensor, groups: int, shift: str = 'groupe
 
     Args:
         x: (N, C, H, W), a tensor or deferred.
-        coefficients: (N, K, J, C) of the type of ``x``, one per sample, fusion, shift and channel.
+        coefficients: (N, K, J, C) of the type of ``x``, one per sample, fusion, shift and channel; or (1, K, J, C), the
+            same for all samples.
         groups: G, the groups that the shifts step over; C is a multiple of it.
         shift: ``'grouped'`` or ``'paper'``, see :func:`channel_roll`.
 
@@ -38,6 +39,8 @@ def shift_max(x: Tensor, coefficients: Tensor, groups: int, shift: str = 'groupe
         x, coefficients, bias = of_raw(x, coefficients, groups, shift)
     if not is_watched(x, coefficients) and fits(x, coefficients, groups):
         fusions, shifts = coefficients.shape[1:3]
+        if len(coefficients) < len(x):  # C++ and Triton have those of every sample in a row
+            coefficients, bias = (t if t is None else t.expand(len(x), *t.shape[1:]) for t in (coefficients, bias))
         if x.is_cpu and x.dtype in TYPES and library() is not None and has_code('shift_max', shifts, fusions):
             return CompiledShiftMax.apply(x, coefficients, bias, groups, shift)
         if x.is_cuda and bias is None and triton_shift_max() is not None and triton_shift_max().has_code(
@@ -60,7 +63,7 @@ def fits(x: Tensor, coefficients: Tensor, groups: int) -> bool:
     """Whether these are what C++ and Triton take; the formula takes more, or says what is wrong."""
     return (x.dim() == coefficients.dim() == 4 and x.numel() > 0 and coefficients.dtype == x.dtype
             and coefficients.device == x.device and groups > 0 and x.shape[1] % groups == 0
-            and (coefficients.shape[0], coefficients.shape[3]) == x.shape[:2])
+            and coefficients.shape[0] in (1, x.shape[0]) and coefficients.shape[3] == x.shape[1])
 
 
 @cache

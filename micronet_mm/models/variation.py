@@ -1,0 +1,74 @@
+"""Variations of a network: the ablations of Tables 2 and 3."""
+from dataclasses import replace
+from typing import Optional
+
+from micronet_mm.layers import make_divisible, nearest_groups, num_groups
+
+from .arch import Arch, Row
+
+
+def vary(arch: Arch,
+         width: float = 1.0,
+         group_scale: float = 1.0,
+         groups: Optional[int] = None,
+         lite: Optional[str] = None,
+         last_channels: Optional[int] = None) -> Arch:
+    """The network, varied; the stem and the classifier stay.
+
+    Args:
+        arch: the network.
+        width: multiplier of channels, which are rounded to multiples of 8, of 4 where they are few.
+        group_scale: lambda in G = lambda * sqrt(C / R), Eq. 3 (Table 3b).
+        groups: the same number for all pointwise convolutions, or what is nearest to it among the divisors of their
+            channels, in place of Eq. 3 (Table 3a).
+        lite: where to use the lite combination (Table 3c): 'nowhere' makes every Micro-Block a C, 'everywhere' an A;
+            by default the lower layers, as the table says.
+        last_channels: of the last block, whatever the width.
+
+    Returns:
+        A network whose groups all follow the rule.
+
+    Raises:
+        ValueError: for an argument outside what is listed here.
+    """
+    if min(width, group_scale) <= 0:
+        raise ValueError(f'width and group_scale must be positive, got {width=} and {group_scale=}.')
+    if groups is not None and groups < 1:
+        raise ValueError(f'{groups=} must be at least 1, or None for Eq. 3.')
+    if lite not in (None, 'nowhere', 'everywhere'):
+        raise ValueError(f"{lite=} must be 'nowhere', 'everywhere', or None for the lower layers.")
+    if last_channels is not None and last_channels < 1:
+        raise ValueError(f'{last_channels=} must be at least 1, or None for those of the table.')
+
+    def rule(in_channels: int, out_channels: int) -> int:
+        if groups is not None:
+            return nearest_groups(in_channels, out_channels, groups)
+        return num_groups(in_channels, out_channels, group_scale)
+
+    rows = []
+    channels = arch.stem[0] * arch.stem[1]
+    for index, row in enumerate(arch.rows, 1):
+        row = combined(row, lite)
+        out = make_divisible(row.channels * width, 8 if row.channels >= 32 else 4)
+        if index == len(arch.rows):
+            out = last_channels or out
+        if row.kind == 'E':
+            g1 = rule(channels, out)
+            pairs = dict(groups1=(g1, g1))
+        else:
+            hidden = channels * row.expansion[0] * row.expansion[1]
+            g1, g3 = rule(channels, hidden), rule(hidden, out)
+            pairs = dict(groups1=None if row.kind == 'A' else (g1, g1), groups2=(g3, g3))
+        rows.append(replace(row, channels=out, **pairs))
+        channels = out
+    return replace(arch, rows=tuple(rows))
+
+
+def combined(row: Row, lite: Optional[str]) -> Row:
+    """The row with the lite combination or the regular one, and as wide between them."""
+    if row.kind == 'A' and lite == 'nowhere':
+        return replace(row, kind='C', expansion=(1, row.expansion[0] * row.expansion[1]))
+    if row.kind in ('B', 'C') and lite == 'everywhere':
+        hidden = row.expansion[0] * row.expansion[1]
+        return replace(row, kind='A', expansion=(2, hidden // 2) if hidden % 2 == 0 else (1, hidden))
+    return row
