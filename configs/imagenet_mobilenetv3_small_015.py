@@ -1,4 +1,4 @@
 # MobileNetV3-Small 0.15x on ImageNet (Table 7; the paper reports 33.7 % top-1 at 4M multiply-adds).
 _base_ = './_base_/mobilenetv3_small.py'
 
-model = dict(backbone=dict(width=0.15, divisor=4), head=dict(in_channels=96))
+model = dict(backbone=dict(width=0.15, divisor=1), head=dict(in_channels=84))

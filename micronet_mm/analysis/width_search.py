@@ -13,6 +13,8 @@ from .complexity import Cost, count
 
 M2 = ARCHS['m2']
 KEYPOINTS = 17
+WIDTHS = [percent / 100 for percent in range(10, 161)]
+LAST = list(range(160, 1025, 8))
 
 # Parameters (None where they cannot be read) and multiply-adds in millions, as the paper prints them.
 MOBILENETV2 = (None, 10.6)
@@ -51,8 +53,8 @@ def variations_of_m2(what: str) -> list[Candidate]:
     """Nearest first. Where the parameters cannot be read, the last block is M2's."""
     variation, params, madds = VARIATIONS[what]
     found = {}
-    for width in (percent / 100 for percent in range(10, 161)):
-        for last in (range(160, 1025, 8) if params else [M2.rows[-1].channels]):
+    for width in WIDTHS:
+        for last in (LAST if params else [M2.rows[-1].channels]):
             arch = vary(M2, width, **variation, last_channels=last)
             *rows, expansion = arch.rows
             cost = body(replace(arch, rows=tuple(rows))) + end(rows[-1].channels, expansion.groups1[0], last)
