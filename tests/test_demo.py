@@ -3,9 +3,11 @@ import json
 import sys
 from pathlib import Path
 
+import demo_path
 import demo_report
 import pytest
 from mm import DEMO, ROOT, call
+from mmengine.config import Config
 from toy import train, write_toy
 
 from micronet_mm.datasets import write_figures
@@ -116,3 +118,31 @@ def test_demo_reaches_0_60_on_held_out_images(name, metric, tmp_path):
     scalars, = Path(tmp_path / 'demo').glob('*/vis_data/scalars.json')
     last = json.loads(scalars.read_text().splitlines()[-1])
     assert last[metric] >= 0.60
+
+
+def test_the_path_is_trained_as_the_digits_demo(tmp_path):
+    """Every network of Table 2 in the demo's config, and a training that is complete is read, not repeated."""
+    pytest.importorskip('mmpretrain')
+    digits = Config.fromfile(demo_path.DEMO)
+    for row in demo_path.TABLES['2'].rows:
+        folder = demo_path.prepare(row, epochs=3, seed=1, work_dir=tmp_path)
+        cfg = Config.fromfile(folder / demo_path.CONFIG)
+        assert cfg.train_dataloader == digits.train_dataloader and cfg.optim_wrapper == digits.optim_wrapper
+        assert (cfg.train_cfg.max_epochs, cfg.param_scheduler.T_max, cfg.randomness.seed) == (3, 3, 1)
+        assert cfg.model.backbone == Config.fromfile(ROOT / 'configs' / f'{row.config}.py').model.backbone
+        assert demo_path.accuracy(folder, 3) is None
+        scalars = folder / '20200101_000000' / 'vis_data' / 'scalars.json'
+        scalars.parent.mkdir(parents=True)
+        scalars.write_text('{"accuracy/top1": 12.5, "step": 2}\n{"accuracy/top1": 87.5, "step": 3}\n{"acc')
+        assert demo_path.train(row, 3, folder) == 87.5
+
+
+@pytest.mark.slow
+def test_the_path_from_mobilenet_to_micronet(tmp_path):
+    call(ROOT / 'tools' / 'make_digits.py', 'data/digits', cwd=tmp_path)
+    run = call(ROOT / 'tools' / 'demo_path.py', '--epochs', '2', '--seeds', '2', cwd=tmp_path)
+    assert run.returncode == 0, run.stdout[-2000:]
+    lines = (tmp_path / 'work_dirs' / 'demo-path' / 'result.md').read_text().splitlines()[2:]
+    assert [line.split(' | ')[0] for line in lines] == [f'| {row.name}' for row in demo_path.TABLES['2'].rows]
+    means = [float(line.split(' | ')[1].split()[0]) for line in lines]
+    assert min(means) > 20 and means[-1] > 80  # chance has 10

@@ -20,6 +20,7 @@ OPTIONS = {
     'm3': dict(arch='m3', **ALL),
     'm0 of the keypoint models': dict(arch='m0', spatial=True, output_stride=16, shift='paper', **ALL),
     'm0 with J = K = 3': dict(arch='m0', J=3, K=3, **ALL),
+    'm0 with static Shift-Max': dict(arch='m0', coefficients='static', **ALL),
 }
 
 
@@ -53,6 +54,7 @@ def check(path, model, shapes=SHAPES):
 @pytest.mark.filterwarnings('ignore::DeprecationWarning', 'ignore::FutureWarning')
 @pytest.mark.parametrize(('name', 'with_classifier', 'axes'), [
     ('m0', True, BOTH), ('m0 of the keypoint models', False, BOTH), ('m0 with J = K = 3', False, BOTH),
+    ('m0 with static Shift-Max', False, BOTH),
     ('m3', True, BOTH), ('m3', False, BOTH), ('m3', False, {0: 'n'}), ('m3', False, {2: 'h', 3: 'w'}),
 ], ids=str)
 def test_the_exporter_by_tracing(name, with_classifier, axes, tmp_path):

@@ -95,6 +95,19 @@ def test_shift_max_is_the_formula(table, J, K, shift, samples, height, width, la
         torch.testing.assert_close(mine, other)
 
 
+def test_coefficients_of_all_samples_may_lie_in_one_place():
+    """As those of static Shift-Max do."""
+    x, a, weight = arguments((3, 6, 4, 5), 2, 2)
+    one = a[:1].detach().requires_grad_()
+
+    def expanded(function):
+        y = function(x, one.expand_as(a), 3)
+        return (y, *torch.autograd.grad(y, (x, one), weight))
+
+    for ours, theirs in zip(expanded(shift_max), expanded(reference_shift_max)):
+        torch.testing.assert_close(ours, theirs)
+
+
 @pytest.mark.parametrize(('shape', 'layout'), [
     ((1, 6, 27, 21), 'contiguous'),  # 567 positions, more than a program takes
     ((2, 6, 7, 7), 'contiguous'),  # more channels than a program takes
