@@ -2,6 +2,7 @@
 # make demo-cls    install, then train MicroNet-M0 on handwritten digits
 # make demo-pose   install, then train and evaluate keypoints with MicroNet-M0 on generated pictures
 # make tables      count the paper's tables anew into docs/paper_tables.md
+# make figures     draw the paper's figures anew into docs/figures
 # make test        install, then lint and test
 # make proofs      the slow tests: what the demos promise
 # make sanitize    the operators' tests under the address and undefined-behaviour sanitizers
@@ -18,7 +19,7 @@ DIGITS := data/digits
 DEMO := work_dirs/demo
 POSE := work_dirs/demo-pose
 
-.PHONY: env demo demo-cls demo-pose tables test test-onedl lint proofs sanitize
+.PHONY: env demo demo-cls demo-pose tables figures test test-onedl lint proofs sanitize
 
 env: $(READY)
 
@@ -28,6 +29,9 @@ $(READY): setup.py tools/install.sh $(wildcard requirements/*.txt)
 
 tables: $(READY)
 	$(PY) -W ignore tools/paper_tables.py --markdown docs/paper_tables.md
+
+figures: $(READY)
+	$(PY) -W ignore tools/paper_figures.py --out-dir docs/figures
 
 lint: $(READY)
 	$(PY) -m ruff check .
