@@ -19,13 +19,13 @@ DOCS = ROOT / 'docs' / 'figures'
 @pytest.fixture(scope='module')
 def counted():
     pytest.importorskip('mmpretrain')
-    yield count_rows(TABLES[7], ROOT / 'configs')
+    yield count_rows(TABLES['7'].rows, ROOT / 'configs')
     DefaultScope._instance_dict.clear()
 
 
 def test_accuracies_are_the_paper_s_and_costs_the_configs(counted):
     points = list(chain.from_iterable(accuracy_curves(counted).values()))
-    assert len(points) == len(TABLES[7])
+    assert len(points) == len(TABLES['7'].rows)
     for row, cost, _ in counted:
         point, = (point for point in points if point.name == row.name)
         assert (point.accuracy, point.paper_madds) == (row.accuracy, row.madds)

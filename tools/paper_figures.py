@@ -28,7 +28,7 @@ def main() -> None:
         make_folder(args.out_dir)
     drawn = {}
     if {1, 5} & set(args.only):  # one count serves both
-        curves = figures.accuracy_curves(count_rows(TABLES[7], ROOT / 'configs'))
+        curves = figures.accuracy_curves(count_rows(TABLES['7'].rows, ROOT / 'configs'))
         drawn[1], drawn[5] = figure_drawing.figure_1(curves), figure_drawing.figure_5(curves)
     if 3 in args.only:
         drawn[3] = figure_drawing.figure_3(figures.TradeOff.through(384, 6), figures.group_convs())
