@@ -5,9 +5,11 @@ from torch import Tensor, nn
 
 from micronet_mm.layers import ScriptableModule
 
+from .deployable import Deployable
+
 
 @MODELS.register_module()
-class MicroNetClassifier(ScriptableModule):
+class MicroNetClassifier(Deployable, ScriptableModule):
     """ReLU6, global average pool, then Linear, BN, h_swish twice, with dropout in between.
 
     The logits pass BN and h_swish too: that is how the models were released.

@@ -5,9 +5,10 @@ from mmpretrain.models.heads import ClsHead
 from torch import Tensor
 
 from .classifier import MicroNetClassifier
+from .deployable import Deployable
 
 
-class MicroNetClsHead(ClsHead):
+class MicroNetClsHead(Deployable, ClsHead):
     """:class:`MicroNetClassifier` with mmpretrain's loss, accuracy and predictions.
 
     Registered as ``MicroNetClsHead`` in MMEngine's root ``MODELS``. It pools by itself: an ImageClassifier with this

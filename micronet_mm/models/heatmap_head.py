@@ -6,9 +6,10 @@ from mmpose.models.heads import HeatmapHead
 from torch import Tensor, nn
 
 from .blocks import MicroBlockA
+from .deployable import Deployable
 
 
-class UpsamplingHeatmapHead(HeatmapHead):
+class UpsamplingHeatmapHead(Deployable, HeatmapHead):
     """mmpose's HeatmapHead on a chain of blocks, with bilinear x2 upsampling where the stride halves.
 
     Args:

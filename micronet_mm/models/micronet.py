@@ -11,13 +11,14 @@ from torch.utils.checkpoint import checkpoint
 
 from .arch import ARCHS, Arch, Row, get_arch
 from .blocks import MicroBlockA, MicroBlockB, MicroBlockC, MicroBlockE, MicroStem
+from .deployable import Deployable
 from .variation import vary
 
 BLOCKS = dict(A=MicroBlockA, B=MicroBlockB, C=MicroBlockC)
 
 
 @MODELS.register_module()
-class MicroNet(BaseModule):
+class MicroNet(Deployable, BaseModule):
     """MicroNet (ICCV 2021), a backbone of 4 to 21 million multiply-adds at 224 x 224.
 
     A stage ends where the stride grows: stage 0 has stride 4 and stage 3 has stride 32, as in ResNet. Stages behind the

@@ -1,0 +1,135 @@
+"""Detectors to export: raw maps, or boxes with mmdet's own decoding and suppression in the graph."""
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Union
+from unittest import mock
+
+import torch
+from mmcv.ops import RoIAlign
+from mmdet.models.task_modules.coders import delta_xywh_bbox_coder as coders
+from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import distance2bbox
+from torch import Tensor, nn
+from torchvision.ops import nms, roi_align
+
+
+class DetectorMaps(nn.Module):
+    """A one-stage detector as a function of an image: what its head gives for each level.
+
+    Raises:
+        ValueError: for a detector of two stages.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        if getattr(model, 'roi_head', None) is not None:
+            raise ValueError(f'{type(model).__name__} has two stages, and no maps that say what it finds; export it '
+                             'without --raw.')
+        self.model = model
+        with torch.no_grad():
+            outputs = model(torch.zeros(1, 3, 128, 128))
+        self.output_names = [f'maps{kind}_{level}' for kind, maps in enumerate(outputs) for level in range(len(maps))]
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        return tuple(each for maps in self.model(image) for each in maps)
+
+
+class DetectorBoxes(nn.Module):
+    """A detector as a function of one image or a fixed number of them.
+
+    Gives what is left after suppression and above the score threshold, best first: boxes (M, 4) in pixels of the
+    input, scores (M), labels (M), and of which image (M).
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.output_names = ['boxes', 'scores', 'labels', 'images']
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        height, width = image.shape[2:]
+        size = (int(height), int(width))  # mmdet copies it, so nothing that is traced would come through
+        samples = [DetDataSample(metainfo=dict(img_shape=size, ori_shape=size, pad_shape=size, batch_input_shape=size,
+                                               scale_factor=(1.0, 1.0))) for _ in range(image.shape[0])]
+        with exportable_mmdet(height, width):
+            found = [sample.pred_instances for sample in self.model.predict(image, samples, rescale=False)]
+        numbers = torch.cat([torch.full_like(each.labels, number) for number, each in enumerate(found)])
+        boxes, scores, labels = (torch.cat([each[name] for each in found]) for name in ('bboxes', 'scores', 'labels'))
+        return boxes, scores, labels, numbers
+
+
+@contextmanager
+def exportable_mmdet(height: Union[int, Tensor], width: Union[int, Tensor]) -> Iterator[None]:
+    """Within it mmdet's predictions on images of this size are made of operations that have a place in ONNX and take
+    any number of boxes.
+
+    What mmdet does on its own when it is exported is for other runtimes, or gone.
+    """
+    edges = torch.stack([torch.as_tensor(width), torch.as_tensor(height)])
+    replacements = dict(batched_nms=batched_nms, filter_scores_and_topk=filter_scores_and_topk,
+                        delta2bbox=clipping_after(coders.delta2bbox, edges),
+                        distance2bbox=clipping_after(distance2bbox, edges))
+    with mock.patch.object(RoIAlign, 'forward', align), mock.patch('torch.onnx.is_in_onnx_export', lambda: False):
+        patches = [mock.patch.object(module, name, new) for module in list(sys.modules.values())
+                   if getattr(module, '__name__', '').startswith('mmdet.') for name, new in replacements.items()
+                   if name in vars(module)]
+        for patch in patches:
+            patch.start()
+        try:
+            yield
+        finally:
+            for patch in patches:
+                patch.stop()
+
+
+def clipping_after(decode: Callable, edges: Tensor) -> Callable:
+    """A function of mmdet that decodes boxes, clipping them to the image behind it: it does so in place, by slices."""
+    signature = inspect.signature(decode)
+
+    def decoded(*args: Any, **kwargs: Any) -> Tensor:
+        given = signature.bind(*args, **kwargs)
+        clips = given.arguments.get('max_shape') is not None and given.arguments.get('clip_border', True)
+        given.arguments['max_shape'] = None
+        boxes = decode(*given.args, **given.kwargs)
+        return torch.minimum(boxes.reshape(-1, 2).clamp(min=0), edges.to(boxes)).view_as(boxes) if clips else boxes
+
+    return decoded
+
+
+def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, nms_cfg: Any,
+                class_agnostic: bool = False) -> tuple[Tensor, Tensor]:
+    """mmcv's, of greedy suppression alone: classes are moved apart, and what is kept comes best first."""
+    if nms_cfg is None or nms_cfg.get('type', 'nms') != 'nms':
+        raise ValueError(f'suppression of type {nms_cfg and nms_cfg.get("type")!r} has no place in ONNX; give test_cfg '
+                         "nms=dict(type='nms', iou_threshold=...), or export with --raw.")
+    apart = boxes
+    if not nms_cfg.get('class_agnostic', class_agnostic):
+        apart = boxes + (idxs.to(boxes) * (boxes.max() + 1))[:, None]
+    keep = nms(apart, scores, nms_cfg['iou_threshold'])
+    if nms_cfg.get('max_num', -1) > 0:
+        keep = keep[:nms_cfg['max_num']]
+    return torch.cat([boxes[keep], scores[keep, None]], 1), keep
+
+
+def filter_scores_and_topk(scores: Tensor, score_thr: float, topk: int, results: Any = None) -> tuple:
+    """mmdet's: the best ``topk`` of all pairs of place and class above a threshold."""
+    classes, flat = scores.shape[1], scores.flatten()
+    # A tensor where an exporter traces, so that smaller maps are asked for fewer.
+    count = flat.shape[0]
+    best, places = flat.topk(torch.as_tensor(count).clamp(max=topk) if topk > 0 else count)
+    above = best > score_thr
+    best, places = best[above], places[above]
+    index, labels = places // classes, places % classes
+    if isinstance(results, dict):
+        results = {name: value[index] for name, value in results.items()}
+    elif isinstance(results, list):
+        results = [value[index] for value in results]
+    elif results is not None:
+        results = results[index]
+    return best, labels, index, results
+
+
+def align(layer: RoIAlign, maps: Tensor, rois: Tensor) -> Tensor:
+    return roi_align(maps, rois, layer.output_size, layer.spatial_scale, layer.sampling_ratio, layer.aligned)

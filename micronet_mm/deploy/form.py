@@ -1,0 +1,218 @@
+"""The deploy form of a network: the same function of an image, by fewer and plainer steps.
+
+Normalization is folded into the convolution or linear layer before it, and nothing of a Micro-Block is left but
+convolutions with a bias, clamps, Shift-Max, sums, and as few permutations as there can be.
+
+A permutation of channels is not carried out where it stands. Each tensor lies in memory in some order, and the layers
+that read it are rearranged instead: a depthwise convolution, an activation and Shift-Max work in any order, and so does
+a convolution of one group; one of several groups only needs the channels of each group to be together. Only where they
+are not is the tensor put in order. Two group convolutions with a shuffle between them leave one permutation, and
+Shift-Max one for each shift.
+"""
+from copy import copy
+from typing import Optional
+
+import torch
+from mmcv.cnn import ConvModule
+from torch import Tensor, nn
+
+from micronet_mm.layers import Activation, Chain, ChannelRoll, ChannelShuffle, ConvNorm, ShiftMax
+from micronet_mm.models import MicroNet, MicroNetClassifier, MicroStem
+from micronet_mm.models.deployable import Deployable
+
+from .layers import Affine, DeployBlock, DeployShiftMax, DeployStem, Filters, Permutation
+from .norm import folded, folds
+
+Order = Tensor  # (C): logical channel i lies at place order[i]
+
+
+@torch.no_grad()
+def switch_to_deploy(model: nn.Module) -> nn.Module:
+    """Put a model into its deploy form, in place; it stays in eval mode and is not meant to be trained.
+
+    MicroNets, their heads and all Micro-Blocks, wherever they are, get the form that this file describes. In the rest
+    of the model mmcv's ConvModules lose their BN, and what has a ``switch_to_deploy`` of its own, as MobileOne in
+    mmpretrain, is asked to. A network that is in its deploy form already stays as it is.
+
+    Args:
+        model: of any of MMLab's packages, or a part of one.
+
+    Returns:
+        The model itself, or what takes its place if it is a block or a layer.
+
+    Example:
+        >>> backbone = MicroNet('m0').eval()
+        >>> x = torch.rand(1, 3, 64, 64)
+        >>> before = backbone(x)[-1]
+        >>> torch.allclose(switch_to_deploy(backbone)(x)[-1], before, atol=1e-5)
+        True
+    """
+    model.eval()
+    if isinstance(model, MicroNet):
+        deploy_backbone(model)
+    elif isinstance(model, MicroNetClassifier):
+        deploy_classifier(model)
+    elif isinstance(model, (Chain, ShiftMax)):
+        return deployed(model, natural(input_channels(model)))[0]
+    elif isinstance(model, ConvModule):
+        fold_conv_module(model)
+    else:
+        if hasattr(model, 'switch_to_deploy') and not isinstance(model, Deployable):
+            model.switch_to_deploy()
+        for name, child in list(model._modules.items()):  # named_children would name one of two places
+            if child is not None:
+                setattr(model, name, switch_to_deploy(child))
+    return model
+
+
+def deploy_backbone(backbone: MicroNet) -> None:
+    """Through all blocks: the order in which one leaves its output is taken up by the next."""
+    if not isinstance(backbone.stem, MicroStem):
+        return
+    backbone.stem, order = deployed(backbone.stem, natural(input_channels(backbone.stem)), as_natural=False)
+    for index, blocks in enumerate(backbone.stages):
+        for i, block in enumerate(blocks):
+            is_output = i == len(blocks) - 1 and index in backbone.out_indices
+            blocks[i], order = deployed(block, order, as_natural=is_output)
+
+
+def deploy_classifier(classifier: MicroNetClassifier) -> None:
+    for fc, bn in (('fc1', 'bn1'), ('fc2', 'bn2')):
+        if folds(getattr(classifier, bn)):
+            setattr(classifier, fc, Affine(*folded(getattr(classifier, fc), getattr(classifier, bn))))
+            setattr(classifier, bn, nn.Identity())
+
+
+def fold_conv_module(module: ConvModule) -> None:
+    if module.with_norm and folds(module.norm) and module.order[:2] == ('conv', 'norm'):
+        weight, bias = folded(module.conv, module.norm)
+        module.conv = copy(module.conv)  # heads share convolutions between levels that have a BN each
+        module.conv._parameters = dict(weight=nn.Parameter(weight), bias=nn.Parameter(bias))
+        setattr(module, module.norm_name, nn.Identity())
+
+
+def natural(channels: int) -> Order:
+    return torch.arange(channels)
+
+
+def input_channels(layer: nn.Module) -> int:
+    """Of a layer, a block or a chain of them."""
+    first = next(m for m in layer.modules() if isinstance(m, (nn.Conv2d, ShiftMax)))
+    return first.channels if isinstance(first, ShiftMax) else first.in_channels
+
+
+def deployed(layer: nn.Module, order: Order, as_natural: bool = True) -> tuple[nn.Module, Order]:
+    """A layer, a block or a chain of them in deploy form.
+
+    Args:
+        layer: what it is made of.
+        order: of its input.
+        as_natural: whether the output shall be in natural order.
+
+    Returns:
+        The deploy form, and the order of its output.
+    """
+    steps = Steps(order)
+    steps.take(layer)
+    if as_natural:
+        steps.put_in(natural(len(steps.order)))
+    return steps.layers[0] if len(steps.layers) == 1 else DeployBlock(steps.layers), steps.order
+
+
+class Steps:
+    """The layers so far, and the order in which they leave the channels."""
+
+    def __init__(self, order: Order) -> None:
+        self.layers: list[nn.Module] = []
+        self.order = order
+
+    def take(self, layer: nn.Module) -> None:
+        """Append a layer in deploy form."""
+        if isinstance(layer, ConvNorm):
+            self.take_conv(*layer)
+        elif isinstance(layer, MicroStem) and all(folds(part[-1]) for part in (layer.vertical, layer.horizontal)):
+            vertical, horizontal, *rest = layer
+            self.layers.append(DeployStem(folded(*vertical), folded(*horizontal)))
+            self.order = natural(horizontal.conv.out_channels)
+            for part in rest:
+                self.take(part)
+        elif isinstance(layer, Chain) and layer.shortcut:
+            branch = Steps(self.order)
+            for part in layer:
+                branch.take(part)
+            branch.put_in(self.order)  # that of what is added
+            self.layers.append(DeployBlock(branch.layers, shortcut=True))
+        elif isinstance(layer, Chain):
+            for part in layer:
+                self.take(part)
+        elif isinstance(layer, Activation):
+            self.layers.append(nn.ReLU6() if layer.kind == 'relu6' else nn.ReLU())
+        elif isinstance(layer, (ChannelShuffle, ChannelRoll)):
+            numbers = natural(len(self.order)).view(1, -1)
+            self.order = self.order[layer(numbers)[0]]
+        elif isinstance(layer, ShiftMax):
+            self.layers.append(DeployShiftMax(layer, self.order))
+        else:
+            self.put_in(natural(len(self.order)))
+            self.layers.append(layer)
+
+    def put_in(self, order: Order) -> None:
+        """Put the channels in this order, if they are not."""
+        if not torch.equal(order, self.order):
+            index = torch.empty_like(order)
+            index[order] = self.order
+            self.layers.append(Permutation(index))
+            self.order = order
+
+    def take_conv(self, conv: nn.Conv2d, norm: Optional[nn.Module] = None) -> None:
+        if norm is not None and folds(norm):
+            weight, bias = folded(conv, norm)
+            norm = None
+        else:
+            weight, bias = conv.weight, conv.bias
+        if not keeps_groups(self.order, conv.groups):
+            self.put_in(natural(conv.in_channels))
+        if 1 < conv.groups == conv.in_channels:
+            self.take_depthwise(conv, weight, bias)
+        else:
+            self.take_groups(conv, weight, bias)
+        if norm is not None:
+            self.put_in(natural(conv.out_channels))
+            self.layers.append(norm)
+
+    def take_depthwise(self, conv: nn.Conv2d, weight: Tensor, bias: Optional[Tensor]) -> None:
+        """In any order. Several filters of a channel are several convolutions, which runtimes have code for."""
+        back = torch.argsort(self.order)
+        filters = conv.out_channels // conv.in_channels
+        convs = [conv_like(conv, weight[f::filters][back], None if bias is None else bias[f::filters][back])
+                 for f in range(filters)]
+        self.layers.append(convs[0] if filters == 1 else Filters(convs))
+        self.order = (self.order[:, None] + torch.arange(filters) * conv.in_channels).flatten()
+
+    def take_groups(self, conv: nn.Conv2d, weight: Tensor, bias: Optional[Tensor]) -> None:
+        """With the groups where they are, in whatever order the channels of each are."""
+        width, filters = conv.in_channels // conv.groups, conv.out_channels // conv.groups
+        place = self.order.view(conv.groups, width)[:, 0] // width  # group g lies where group place[g] would
+        outputs = (place[:, None] * filters + torch.arange(filters)).flatten()
+        inputs = (self.order.view(conv.groups, width) % width).repeat_interleave(filters, 0)
+        moved = torch.empty_like(weight)
+        moved[outputs[:, None], inputs] = weight
+        back = torch.argsort(outputs)
+        self.layers.append(conv_like(conv, moved, None if bias is None else bias[back]))
+        self.order = outputs
+
+
+def keeps_groups(order: Order, groups: int) -> bool:
+    """Whether the channels of each group lie together, where those of some group would."""
+    places = order.view(groups, -1) // (len(order) // groups)
+    return bool((places == places[:, :1]).all())
+
+
+def conv_like(conv: nn.Conv2d, weight: Tensor, bias: Optional[Tensor]) -> nn.Conv2d:
+    """A convolution of other weights."""
+    other = nn.Conv2d(conv.in_channels, len(weight), conv.kernel_size, conv.stride, conv.padding, conv.dilation,
+                      conv.groups, bias is not None, conv.padding_mode, device='meta')
+    other.weight = nn.Parameter(weight)
+    if bias is not None:
+        other.bias = nn.Parameter(bias)
+    return other

@@ -1,0 +1,99 @@
+#!/usr/bin/env python
+"""Write a model as one ONNX file that says what it is and runs without MMLab and PyTorch.
+
+Classifiers, detectors and keypoint models of any config; normalization, decoding and suppression are in the graph, in
+operators of ONNX (opset 17) alone. The file appears when ONNX Runtime has given what PyTorch gives on random and real
+input, at the exported size and, where the size is open, at others.
+"""
+import argparse
+from copy import deepcopy
+from pathlib import Path
+
+import _process  # noqa: F401
+from mmengine.runner import load_checkpoint
+
+from micronet_mm import __version__
+from micronet_mm.analysis.from_config import build_model
+from micronet_mm.checkpoint import check_fits
+from micronet_mm.checkpoint.atomic import make_folder_of, refuse_to_overwrite, written_atomically
+from micronet_mm.checkpoint.safe_globals import allow_named
+from micronet_mm.deploy import contract
+from micronet_mm.deploy.assemble import assemble, default_size
+from micronet_mm.deploy.examples import examples, real_image
+from micronet_mm.deploy.export import compare, label, to_onnx
+from micronet_mm.engine.cli import config_parser, one_line_errors, read_config
+from micronet_mm.engine.preflight import find_dicts, require
+
+
+def parse_args() -> argparse.Namespace:
+    parser = config_parser(__doc__)
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('out', type=Path, metavar='OUT.onnx')
+    parser.add_argument('--size', type=int, nargs=2, metavar=('H', 'W'),
+                        help="of the images; by default the test pipeline's, and any where that leaves it open")
+    parser.add_argument('--open-size', action='store_true', help='take images of any size')
+    parser.add_argument('--batch', type=int, default=1, help='number of images at a time (default: 1)')
+    parser.add_argument('--open-batch', action='store_true', help='take any number of images at a time')
+    parser.add_argument('--backbone', action='store_true', help='the backbone alone: its feature maps')
+    parser.add_argument('--raw', action='store_true', help='logits, maps or heatmaps, not decoded')
+    parser.add_argument('--normalized', action='store_true',
+                        help='take images that are normalized already; by default pixels from 0 to 255')
+    parser.add_argument('--image', help='a real image to compare on; by default a drawn one')
+    args = parser.parse_args()
+    if args.size and min(args.size) < 32:
+        parser.error(f'--size {args.size[0]} {args.size[1]}: height and width are at least 32')
+    if args.batch < 1:
+        parser.error(f'--batch {args.batch}: at least 1 image')
+    return args
+
+
+def export(args: argparse.Namespace) -> str:
+    """Write the file; returns what is to be said of it."""
+    if args.out.suffix != '.onnx':
+        raise ValueError(f'{args.out} is to be an ONNX file; name one that ends in .onnx.')
+    cfg = read_config(args.config, args.cfg_options)
+    allow_named(cfg.get('safe_globals') or [])
+    refuse_to_overwrite(args.out, args.config, args.checkpoint)
+    require(args.checkpoint, 'the export', 'Name an existing checkpoint.')
+    task = 'features' if args.backbone else contract.task_of(cfg)
+    size = tuple(args.size) if args.size else default_size(cfg, task)
+    open_size = args.open_size or size is None
+    if task == 'detection' and not args.raw and args.open_batch:
+        raise ValueError('--open-batch: boxes are suppressed image by image, so the number of images is part of the '
+                         'graph; give --batch N, or --raw.')
+    if task == 'keypoints' and not args.raw and args.open_size:
+        raise ValueError('--open-size: crops of people have the size that the codec decodes; leave it out, or give '
+                         '--raw.')
+    make_folder_of(args.out)
+    real = real_image(args.image)
+    for part in find_dicts(cfg.model, 'init_cfg'):  # the checkpoint brings the weights
+        part.init_cfg = None
+    model = build_model(cfg)
+    check_fits(model, args.checkpoint)
+    checkpoint = load_checkpoint(model, args.checkpoint, map_location='cpu')
+    model.dataset_meta = checkpoint.get('meta', {}).get('dataset_meta')
+    description = contract.describe(
+        cfg, task, model, None if open_size else size, None if args.open_batch else args.batch, not args.normalized,
+        __version__, args.raw)
+    trained = assemble(cfg, task, deepcopy(model), args.raw, not args.normalized, deploy=False)
+    whole = assemble(cfg, task, model, args.raw, not args.normalized)
+    size = size or (320, 320)
+    graph = to_onnx(whole, size, args.batch, open_size, args.open_batch)
+    label(graph, description)
+    content = graph.SerializeToString()
+    inputs = examples(real, description, size, args.batch, open_size, args.open_batch)
+    worst = compare(content, trained, inputs)
+    with written_atomically(args.out) as file:
+        file.write(content)
+    return (f'{args.out}: {task} of {len(graph.graph.node)} nodes, {len(content) / 1e6:.1f} MB; ONNX Runtime equals '
+            f'PyTorch within {worst:.0e} of the largest value on {len(inputs)} inputs')
+
+
+def main() -> None:
+    args = parse_args()
+    with one_line_errors():
+        print(export(args))
+
+
+if __name__ == '__main__':
+    main()
