@@ -6,6 +6,7 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 LINES = ('lite', 'onedl')  # of MMLab; one of them must be chosen
 EXTRAS = ('det', 'pose', 'cls', 'export', 'tests')
+APART = ('core', 'runtime')  # micronet_mm where MMLab is in place; micronet_runtime, which needs neither
 
 
 def requirements(name):
@@ -13,7 +14,8 @@ def requirements(name):
     return [line for line in lines if line and not line.startswith('#')]
 
 
-extras = {name: requirements(name) for name in LINES + EXTRAS}
+extras = {name: requirements(name) for name in APART}
+extras |= {name: extras['core'] + requirements(name) for name in LINES + EXTRAS}
 extras['all'] = sorted({line for name in EXTRAS for line in extras[name]})
 
 setup(
@@ -24,10 +26,9 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     python_requires='>=3.10',
-    packages=find_packages(include=['micronet_mm', 'micronet_mm.*']),
+    packages=find_packages(include=['micronet_mm', 'micronet_mm.*', 'micronet_runtime']),
     py_modules=['micronet_mm_autoload'],
     entry_points={'torch.backends': ['micronet_mm = micronet_mm_autoload:autoload']},
     package_data={'micronet_mm.ops': ['*.cpp', '*.h']},
-    install_requires=requirements('runtime'),
     extras_require=extras,
 )

@@ -4,6 +4,11 @@
 """
 from importlib.util import find_spec
 
+if find_spec('torch') is None:
+    raise ModuleNotFoundError(
+        "micronet_mm needs torch and MMLab: pip install 'micronet-mm[lite]' for MMLab's original line, "
+        "'micronet-mm[onedl]' for the maintained one, or 'micronet-mm[core]' where MMLab is in place. Exported models "
+        'run without them by micronet_runtime.', name='torch')
 if missing := [name for name in ('mmengine', 'mmcv') if find_spec(name) is None]:
     raise ModuleNotFoundError(
         f'micronet_mm needs {" and ".join(missing)}, which pip cannot choose for you: install one of the two lines of '
