@@ -1,0 +1,160 @@
+"""Where images come from: files, folders, videos, streams, cameras, arrays."""
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional, Union
+
+import cv2
+import numpy as np
+
+from .errors import InputError, MissingInputError
+from .whole import is_whole
+
+Source = Union[str, Path, np.ndarray, int, list]
+# Named here and not taken from the system, whose lists differ from machine to machine.
+IMAGES = ('.avif', '.bmp', '.dib', '.gif', '.jfif', '.jp2', '.jpe', '.jpeg', '.jpg', '.pbm', '.pgm', '.png', '.pnm',
+          '.ppm', '.ras', '.tif', '.tiff', '.webp')
+VIDEOS = ('.3gp', '.avi', '.flv', '.m4v', '.mjpeg', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.ogv', '.ts', '.webm',
+          '.wmv')
+log = logging.getLogger('micronet_runtime')  # goes to stderr unless the program has it otherwise
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """An image to look at.
+
+    Args:
+        image: its path, that of its video, or its place in the list that was given.
+        frame: its number in the video, from 0; None for images.
+        pixels: (H, W, 3) uint8 in BGR.
+        rate: frames a second of the video, where it is known.
+    """
+    image: Union[str, int]
+    frame: Optional[int]
+    pixels: np.ndarray
+    rate: Optional[float] = None
+
+
+@dataclass(frozen=True, eq=False)
+class Input:
+    """A name, and what to read: a path or address, an array, or the number of a camera."""
+    name: Union[str, int]
+    given: Union[str, np.ndarray, int]
+
+    @property
+    def moves(self) -> bool:
+        """Whether it is a video, a stream or a camera."""
+        if isinstance(self.given, str):
+            return '://' in self.given or Path(self.given).suffix.lower() in VIDEOS
+        return isinstance(self.given, int)
+
+
+def list_inputs(source: Source) -> list[Input]:
+    """What a source consists of: a folder's images, sorted by name, and everything else as it is.
+
+    Raises:
+        MissingInputError: if a file does not exist.
+        InputError: if there is no image, or what was given is none.
+    """
+    if is_camera(source):
+        return [Input(f'camera {source}', int(source))]
+    found = []
+    for index, given in enumerate(source if isinstance(source, (list, tuple)) else [source]):
+        if isinstance(given, np.ndarray):
+            found.append(Input(index, checked(given)))
+        elif not isinstance(given, (str, Path)):
+            raise InputError(f'{given!r} is no source; give a path, an array, a list of these, or the number of one '
+                             'camera by itself.')
+        elif Path(given).is_dir():
+            found += [Input(str(file), str(file)) for file in sorted(Path(given).iterdir())
+                      if file.suffix.lower() in IMAGES and not file.is_dir() and not file.name.startswith('.')]
+        elif '://' in str(given) or Path(given).exists():
+            found.append(Input(str(given), str(given)))
+        else:
+            raise MissingInputError(f'{given} does not exist; name an image, a video or a folder of images.')
+    if not found:
+        raise InputError(f'{source} holds no image; name an image, a video or a folder of images.')
+    return found
+
+
+def is_camera(source: Any) -> bool:
+    return isinstance(source, (int, np.integer)) and not isinstance(source, bool)
+
+
+def checked(array: np.ndarray) -> np.ndarray:
+    """The array, if it is an image; InputError otherwise."""
+    if array.ndim != 3 or array.shape[2] != 3 or not array.size or array.dtype != np.uint8:
+        raise InputError(f'an array of shape {array.shape} and type {array.dtype} is no image; give one of shape '
+                         '(H, W, 3) and type uint8, in BGR.')
+    return array
+
+
+def read(source: Source) -> Iterator[Frame]:
+    """The images of a source, one after the other; what is wrong with the source itself is raised at once.
+
+    Of several, one that cannot be read is named on stderr (the log 'micronet_runtime') and left out.
+
+    Raises:
+        MissingInputError, InputError: as :func:`list_inputs`; later, if nothing at all can be read.
+    """
+    return read_inputs(list_inputs(source), source)
+
+
+def read_inputs(inputs: list[Input], source: Source) -> Iterator[Frame]:
+    read_any, alone = False, len(inputs) == 1 and not (isinstance(source, (str, Path)) and Path(source).is_dir())
+    for each in inputs:
+        try:
+            for frame in _frames(each):
+                read_any = True
+                yield frame
+        except InputError as error:
+            if alone:
+                raise
+            log.warning('%s and is skipped', str(error).partition(';')[0])
+    if not read_any:
+        raise InputError(f'{source} holds no image that can be read; see the lines above.')
+
+
+def _frames(each: Input) -> Iterator[Frame]:
+    if each.moves:
+        yield from _video(each)
+    else:
+        yield Frame(each.name, None, each.given if isinstance(each.given, np.ndarray) else load(each.given))
+
+
+def load(path: Union[str, Path]) -> np.ndarray:
+    """The image in a file, (H, W, 3) uint8 in BGR, turned as its EXIF says.
+
+    Raises:
+        MissingInputError: if there is none.
+        InputError: if it is broken or cut off.
+    """
+    if not Path(path).exists():
+        raise MissingInputError(f'the image {path} does not exist; name one that does.')
+    try:
+        data = Path(path).read_bytes()
+        # OpenCV fills what is missing with grey and says nothing.
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if is_whole(data) else None
+    except OSError as error:
+        raise InputError(f'the image {path} cannot be read ({error.strerror}); name another one.') from None
+    except cv2.error:  # more pixels than it allows, for instance
+        image = None
+    if image is None:
+        raise InputError(f'the image {path} cannot be decoded; replace it or name another one.')
+    return image
+
+
+def _video(each: Input) -> Iterator[Frame]:
+    video = cv2.VideoCapture(each.given)
+    try:
+        rate, number = video.get(cv2.CAP_PROP_FPS) or None, 0
+        while (read := video.read())[0]:
+            yield Frame(each.name, number, read[1], rate)
+            number += 1
+    finally:
+        video.release()
+    if not number and is_camera(each.given):
+        raise InputError(f'{each.name} gives no images; name one that is there and that no other program uses.')
+    if not number:
+        raise InputError(f'the video {each.name} cannot be decoded; name another one.')
