@@ -10,6 +10,7 @@ from mmengine.evaluator import DumpResults
 from micronet_mm.checkpoint import check_fits
 from micronet_mm.checkpoint.atomic import make_folder, make_folder_of, refuse_to_overwrite
 from micronet_mm.datasets import UnreadableImageError
+from micronet_mm.deploy.hook import SwitchToDeployHook
 from micronet_mm.engine.cli import build_runner, common_parser, load_config, one_line_errors, one_line_stops
 from micronet_mm.engine.consistency import check_consistency
 from micronet_mm.engine.data_checks import check_data
@@ -21,6 +22,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--out', metavar='FILE.pkl', help='also write the predictions there')
     parser.add_argument('--show-dir', metavar='DIR', help='also draw the predictions there')
+    parser.add_argument('--deploy', action='store_true', help='evaluate the deploy form of the model')
     args = parser.parse_args()
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         parser.error(f'--out {args.out}: predictions are written as a pickle, name a file that ends in .pkl')
@@ -62,6 +64,8 @@ def main() -> None:
     with one_line_errors():
         cfg = prepare(args)
     runner = build_runner(cfg)
+    if args.deploy:
+        runner.register_hook(SwitchToDeployHook())
     with one_line_errors():
         check_fits(getattr(runner.model, 'module', runner.model), args.checkpoint)
     if args.out:

@@ -1,13 +1,14 @@
 """Detectors to export: raw maps, or boxes with mmdet's own decoding and suppression in the graph."""
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Union
 from unittest import mock
 
 import torch
 from mmcv.ops import RoIAlign
+from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
 from mmdet.models.task_modules.coders import delta_xywh_bbox_coder as coders
 from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import distance2bbox
@@ -40,12 +41,14 @@ class DetectorBoxes(nn.Module):
     """A detector as a function of one image or a fixed number of them.
 
     Gives what is left after suppression and above the score threshold, best first: boxes (M, 4) in pixels of the
-    input, scores (M), labels (M), and of which image (M).
+    input, scores (M), labels (M), and of which image (M). Masks are left out.
     """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
+        if getattr(model, 'roi_head', None) is not None:
+            model.roi_head.mask_head = None
         self.output_names = ['boxes', 'scores', 'labels', 'images']
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
@@ -71,7 +74,9 @@ def exportable_mmdet(height: Union[int, Tensor], width: Union[int, Tensor]) -> I
     replacements = dict(batched_nms=batched_nms, filter_scores_and_topk=filter_scores_and_topk,
                         delta2bbox=clipping_after(coders.delta2bbox, edges),
                         distance2bbox=clipping_after(distance2bbox, edges))
-    with mock.patch.object(RoIAlign, 'forward', align), mock.patch('torch.onnx.is_in_onnx_export', lambda: False):
+    with (mock.patch.object(RoIAlign, 'forward', align),
+          mock.patch.object(SingleRoIExtractor, 'forward', extract),
+          mock.patch('torch.onnx.is_in_onnx_export', lambda: False)):
         patches = [mock.patch.object(module, name, new) for module in list(sys.modules.values())
                    if getattr(module, '__name__', '').startswith('mmdet.') for name, new in replacements.items()
                    if name in vars(module)]
@@ -133,3 +138,12 @@ def filter_scores_and_topk(scores: Tensor, score_thr: float, topk: int, results:
 
 def align(layer: RoIAlign, maps: Tensor, rois: Tensor) -> Tensor:
     return roi_align(maps, rois, layer.output_size, layer.spatial_scale, layer.sampling_ratio, layer.aligned)
+
+
+def extract(extractor: SingleRoIExtractor, maps: Sequence[Tensor], rois: Tensor,
+            roi_scale_factor: Any = None) -> Tensor:
+    """mmdet's, but it looks at all levels: mmdet passes over those without boxes, which a trace takes for a rule."""
+    levels = extractor.map_roi_levels(rois, len(maps))
+    places = [(levels == level).nonzero()[:, 0] for level in range(len(maps))]
+    parts = [layer(each, rois[index]) for layer, each, index in zip(extractor.roi_layers, maps, places)]
+    return torch.cat(parts)[torch.cat(places).argsort()]
