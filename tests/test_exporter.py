@@ -93,7 +93,7 @@ def test_a_backbone_gives_its_maps():
     ('retinanet_micronet_m3_demo', dict(open_size=True)),
     ('retinanet_micronet_m3_demo', dict(batch=2, inside=False)),
     ('retinanet_micronet_m3_demo', dict(raw=True, open_size=True, open_batch=True)),
-    ('faster_rcnn_micronet_m3_demo', dict(batch=2)),
+    ('faster_rcnn_micronet_m3_demo', dict(open_size=True)),
 ], ids=str)
 def test_detectors(name, options):
     pytest.importorskip('mmdet')

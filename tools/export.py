@@ -64,8 +64,8 @@ def export(args: argparse.Namespace) -> str:
     if task == 'keypoints' and not args.raw and args.open_size:
         raise ValueError('--open-size: crops of people have the size that the codec decodes; leave it out, or give '
                          '--raw.')
-    if open_size and not args.raw and cfg.model.get('roi_head'):
-        raise ValueError('a detector of two stages is exported for one size; give --size H W.')
+    if args.batch > 1 and cfg.model.get('roi_head'):
+        raise ValueError(f'--batch {args.batch}: a detector of two stages is exported for one image at a time.')
     make_folder_of(args.out)
     real = real_image(args.image)
     for part in find_dicts(cfg.model, 'init_cfg'):  # the checkpoint brings the weights

@@ -54,7 +54,7 @@ def default_size(cfg: Config, task: str) -> Optional[tuple[int, int]]:
         elif kind == 'Pad' and step.get('size'):
             width, height = pair(step['size'])
             size = (height, width)
-        elif kind == 'Resize' and not (task == 'detection' and len(set(pair(step['scale']))) > 1):
+        elif kind == 'Resize' and not step.get('keep_ratio'):
             width, height = pair(step['scale'])
             size = (height, width)
     return size

@@ -15,6 +15,8 @@ from mmdet.structures.bbox import distance2bbox
 from torch import Tensor, nn
 from torchvision.ops import nms, roi_align
 
+SPLIT = Tensor.split
+
 
 class DetectorMaps(nn.Module):
     """A one-stage detector as a function of an image: what its head gives for each level.
@@ -75,7 +77,8 @@ def exportable_mmdet(height: Union[int, Tensor], width: Union[int, Tensor]) -> I
                         delta2bbox=clipping_after(coders.delta2bbox, edges),
                         distance2bbox=clipping_after(distance2bbox, edges))
     with (mock.patch.object(RoIAlign, 'forward', align),
-          mock.patch.object(SingleRoIExtractor, 'forward', extract),
+          mock.patch.object(SingleRoIExtractor, 'forward', extract), mock.patch.object(Tensor, 'new_full', new_full),
+          mock.patch.object(Tensor, 'split', split),
           mock.patch('torch.onnx.is_in_onnx_export', lambda: False)):
         patches = [mock.patch.object(module, name, new) for module in list(sys.modules.values())
                    if getattr(module, '__name__', '').startswith('mmdet.') for name, new in replacements.items()
@@ -147,3 +150,16 @@ def extract(extractor: SingleRoIExtractor, maps: Sequence[Tensor], rois: Tensor,
     places = [(levels == level).nonzero()[:, 0] for level in range(len(maps))]
     parts = [layer(each, rois[index]) for layer, each, index in zip(extractor.roi_layers, maps, places)]
     return torch.cat(parts)[torch.cat(places).argsort()]
+
+
+def new_full(x: Tensor, size: Sequence[int], fill_value: float, **options: Any) -> Tensor:
+    """PyTorch's, of as many values as ``x`` has, however many that are: a trace would keep the number."""
+    kind = options.get('dtype', x.dtype)
+    if tuple(size) == tuple(x.shape):
+        return x.ne(x).to(kind) + fill_value
+    return torch.full(size, fill_value, dtype=kind, device=x.device)
+
+
+def split(x: Tensor, sizes: Union[int, Sequence[int]], dim: int = 0) -> Sequence[Tensor]:
+    """PyTorch's, but the whole stays whole: by image, proposals of one image, whose number a trace would keep."""
+    return (x, ) if isinstance(sizes, tuple) and len(sizes) == 1 else SPLIT(x, sizes, dim)
