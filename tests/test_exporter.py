@@ -234,7 +234,8 @@ def run(monkeypatch, capsys, *arguments):
 
 
 def test_tool_writes_a_file_that_the_runtime_runs(detector, monkeypatch, capsys):
-    said = run(monkeypatch, capsys, detector / 'tiny.py', detector / 'tiny.pth', detector / 'tiny.onnx')
+    files = (detector / name for name in ('tiny.py', 'tiny.pth', 'tiny.onnx'))
+    said = run(monkeypatch, capsys, *files, '--size', 64, 64)
     assert 'tiny.onnx: detection of' in said and 'on 2 inputs' in said
     properties = {p.key: p.value for p in onnx.load(detector / 'tiny.onnx').metadata_props}
     description = json.loads(properties['micronet_mm'])

@@ -128,6 +128,7 @@ def compare(content: bytes, model: nn.Module, images: Sequence[Tensor]) -> float
                 rows = rows.amax(1).sort().values / other.abs().max().clamp(min=1e-12)
                 worst = max(worst, float(rows[-1 - len(rows) // RARELY]))
         if worst > TOLERANCE:
+            hint = ' Scores that are nearly equal, as in an untrained model, come in another order.' if decoded else ''
             raise ValueError(f'ONNX Runtime and PyTorch differ by {worst:.1e} of the largest value for an image of '
-                             f'{tuple(image.shape)}, more than {TOLERANCE:.0e}; nothing was written.')
+                             f'{tuple(image.shape)}, more than {TOLERANCE:.0e}; nothing was written.{hint}')
     return worst
