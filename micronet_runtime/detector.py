@@ -47,7 +47,7 @@ class Detector(Predictor):
         for size, group in in_batches(((fitted.padded, (frame, fitted)) for frame, fitted in inputs), self.batch):
             images = pack([resize(frame.pixels, fitted.scaled) for frame, fitted in group], metadata, size,
                           how.get('pad_value', 0.0))
-            found = self.model.run(images)
+            found = self.model.run(images, [fitted.scaled for _, fitted in group])
             for index, (frame, fitted) in enumerate(group):
                 here = found['images'] == index
                 boxes, scores, labels = (found[key][here] for key in ('boxes', 'scores', 'labels'))

@@ -46,8 +46,10 @@ class Model:
         self.metadata: Metadata = parse(self.session.get_modelmeta().custom_metadata_map.get(KEY), self.path)
         self.outputs = [output.name for output in self.session.get_outputs()]
         inputs = [given.name for given in self.session.get_inputs()]
-        if inputs != ['image']:
-            raise InputError(f"{self.path} has the inputs {', '.join(inputs)} and not 'image' alone; export it anew.")
+        self.takes_extent = 'extent' in inputs
+        if inputs not in (['image'], ['image', 'extent']):
+            raise InputError(f"{self.path} has the inputs {', '.join(inputs)} and not 'image', or that and 'extent', "
+                             'alone; export it anew.')
 
     @classmethod
     def at(cls, path: File, threads: Optional[int], providers: Optional[Sequence[Any]]) -> 'Model':
@@ -77,7 +79,7 @@ class Model:
                              'the model with the batch left open.')
         return wanted
 
-    def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
+    def run(self, images: np.ndarray, extents: Optional[Sequence[tuple[int, int]]] = None) -> dict[str, np.ndarray]:
         """The outputs by name.
 
         Where the file takes a fixed number of images and fewer come, the last one is repeated: what the outputs say of
@@ -85,6 +87,7 @@ class Model:
 
         Args:
             images: (N, 3, H, W) float32, in the file's order of channels; 0 to 255 if it normalizes inside.
+            extents: height and width of each without its padding, for files that want to know; by default (H, W).
 
         Raises:
             InputError: if the file takes no such array.
@@ -100,7 +103,11 @@ class Model:
             if len(images) > batch:
                 raise InputError(f'{len(images)} images were given, and {self.path} takes {batch} at once.')
             images = np.concatenate([images, np.repeat(images[-1:], batch - len(images), 0)])
-        return dict(zip(self.outputs, self.session.run(None, {'image': images})))
+        feed = {'image': images}
+        if self.takes_extent:
+            extents = list(extents or [images.shape[2:]])
+            feed['extent'] = np.array(extents + extents[-1:] * (len(images) - len(extents)), np.int64)
+        return dict(zip(self.outputs, self.session.run(None, feed)))
 
 
 def check_providers(providers: Optional[Sequence[Any]]) -> list:

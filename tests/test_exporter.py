@@ -108,9 +108,11 @@ def test_boxes_are_those_of_mmdet(name):
     cfg, model = built(CONFIGS / 'demo' / f'{name}.py')
     image = torch.rand(2, 3, 96, 128) * 4 - 2
     meta = dict(img_shape=(96, 128), ori_shape=(96, 128), batch_input_shape=(96, 128), scale_factor=(1.0, 1.0))
+    extents = torch.tensor([[96, 128], [80, 100]])  # without padding
+    samples = [DetDataSample(metainfo={**meta, 'img_shape': tuple(extent)}) for extent in extents.tolist()]
     with torch.no_grad():
-        theirs = model.predict(image, [DetDataSample(metainfo=meta) for _ in range(2)], rescale=False)
-        boxes, scores, labels, images = assemble(cfg, 'detection', model, inside=False, deploy=False)(image)
+        theirs = model.predict(image, samples, rescale=False)
+        boxes, scores, labels, images = assemble(cfg, 'detection', model, inside=False, deploy=False)(image, extents)
     for number, sample in enumerate(theirs):
         found = sample.pred_instances
         mine = images == number
@@ -132,7 +134,7 @@ def test_suppression_that_onnx_has_not_is_refused():
     cfg, model = built(CONFIGS / 'demo' / 'retinanet_micronet_m3_demo.py',
                        **{'model.test_cfg.nms': dict(type='soft_nms', iou_threshold=0.5)})
     with pytest.raises(ValueError, match="suppression of type 'soft_nms' has no place in ONNX"):
-        assemble(cfg, 'detection', model)(torch.rand(1, 3, 64, 64))
+        assemble(cfg, 'detection', model)(torch.rand(1, 3, 64, 64), torch.tensor([[64, 64]]))
 
 
 @pytest.mark.parametrize('options', [dict(), dict(raw=True, open_size=True, open_batch=True), dict(open_batch=True)],

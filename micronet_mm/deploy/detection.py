@@ -3,6 +3,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import cycle
 from typing import Any, Union
 from unittest import mock
 
@@ -40,11 +41,14 @@ class DetectorMaps(nn.Module):
 
 
 class DetectorBoxes(nn.Module):
-    """A detector as a function of one image or a fixed number of them.
+    """A detector as a function of one image or a fixed number of them, and of their extents.
 
-    Gives what is left after suppression and above the score threshold, best first: boxes (M, 4) in pixels of the
-    input, scores (M), labels (M), and of which image (M). Masks are left out.
+    Takes images (N, 3, H, W), and the heights and widths that they have without padding, (N, 2), to which boxes are
+    clipped before suppression, as mmdet does. Gives what is left after suppression and above the score threshold, best
+    first: boxes (M, 4) in pixels of the input, scores (M), labels (M), and of which image (M). Masks are left out.
     """
+
+    takes_extent = True
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -53,12 +57,11 @@ class DetectorBoxes(nn.Module):
             model.roi_head.mask_head = None
         self.output_names = ['boxes', 'scores', 'labels', 'images']
 
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        height, width = image.shape[2:]
-        size = (int(height), int(width))  # mmdet copies it, so nothing that is traced would come through
+    def forward(self, image: Tensor, extent: Tensor) -> tuple[Tensor, ...]:
+        size = tuple(map(int, image.shape[2:]))  # mmdet copies it, so nothing that is traced would come through
         samples = [DetDataSample(metainfo=dict(img_shape=size, ori_shape=size, pad_shape=size, batch_input_shape=size,
                                                scale_factor=(1.0, 1.0))) for _ in range(image.shape[0])]
-        with exportable_mmdet(height, width):
+        with exportable_mmdet(extent):
             found = [sample.pred_instances for sample in self.model.predict(image, samples, rescale=False)]
         numbers = torch.cat([torch.full_like(each.labels, number) for number, each in enumerate(found)])
         boxes, scores, labels = (torch.cat([each[name] for each in found]) for name in ('bboxes', 'scores', 'labels'))
@@ -66,13 +69,13 @@ class DetectorBoxes(nn.Module):
 
 
 @contextmanager
-def exportable_mmdet(height: Union[int, Tensor], width: Union[int, Tensor]) -> Iterator[None]:
-    """Within it mmdet's predictions on images of this size are made of operations that have a place in ONNX and take
-    any number of boxes.
+def exportable_mmdet(extent: Tensor) -> Iterator[None]:
+    """Within it mmdet's predictions on images of these heights and widths, (N, 2), are made of operations that have a
+    place in ONNX and take any number of boxes.
 
     What mmdet does on its own when it is exported is for other runtimes, or gone.
     """
-    edges = torch.stack([torch.as_tensor(width), torch.as_tensor(height)])
+    edges = cycle(extent.flip(1).unbind())  # mmdet decodes the boxes of one image after those of the other
     replacements = dict(batched_nms=batched_nms, filter_scores_and_topk=filter_scores_and_topk,
                         delta2bbox=clipping_after(coders.delta2bbox, edges),
                         distance2bbox=clipping_after(distance2bbox, edges))
@@ -92,7 +95,7 @@ def exportable_mmdet(height: Union[int, Tensor], width: Union[int, Tensor]) -> I
                 patch.stop()
 
 
-def clipping_after(decode: Callable, edges: Tensor) -> Callable:
+def clipping_after(decode: Callable, edges: Iterator[Tensor]) -> Callable:
     """A function of mmdet that decodes boxes, clipping them to the image behind it: it does so in place, by slices."""
     signature = inspect.signature(decode)
 
@@ -101,7 +104,8 @@ def clipping_after(decode: Callable, edges: Tensor) -> Callable:
         clips = given.arguments.get('max_shape') is not None and given.arguments.get('clip_border', True)
         given.arguments['max_shape'] = None
         boxes = decode(*given.args, **given.kwargs)
-        return torch.minimum(boxes.reshape(-1, 2).clamp(min=0), edges.to(boxes)).view_as(boxes) if clips else boxes
+        edge = next(edges).to(boxes)
+        return torch.minimum(boxes.reshape(-1, 2).clamp(min=0), edge).view_as(boxes) if clips else boxes
 
     return decoded
 

@@ -49,6 +49,7 @@ class Normalized(nn.Module):
     def __init__(self, model: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         self.model, self.output_names = model, model.output_names
+        self.takes_extent = getattr(model, 'takes_extent', False)
         stem = next((m for m in model.modules() if isinstance(m, DeployStem)), None)
         self.absorbed = stem is not None
         if self.absorbed:
@@ -56,8 +57,16 @@ class Normalized(nn.Module):
         self.register_buffer('mean', torch.tensor(mean).view(1, -1, 1, 1))
         self.register_buffer('std', torch.tensor(std).view(1, -1, 1, 1))
 
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        return self.model(image if self.absorbed else (image - self.mean) / self.std)
+    def forward(self, image: Tensor, *extent: Tensor) -> tuple[Tensor, ...]:
+        return self.model(image if self.absorbed else (image - self.mean) / self.std, *extent)
+
+
+def inputs_of(model: nn.Module, image: Tensor, padding: int = 0) -> dict[str, Tensor]:
+    """What a model is called with for images whose last rows and columns are padding."""
+    if not getattr(model, 'takes_extent', False):
+        return dict(image=image)
+    extent = torch.tensor([[side - padding for side in image.shape[2:]]] * len(image))
+    return dict(image=image, extent=extent)
 
 
 def to_onnx(model: nn.Module, size: tuple[int, int], batch: int = 1, open_size: bool = False,
@@ -71,18 +80,18 @@ def to_onnx(model: nn.Module, size: tuple[int, int], batch: int = 1, open_size: 
         open_size: whether the file takes other sizes.
         open_batch: whether it takes other numbers of images.
     """
-    image = torch.rand(batch, 3, *size) * 255
+    inputs = inputs_of(model, torch.rand(batch, 3, *size) * 255)
     axes = {**({0: 'batch'} if open_batch else {}), **({2: 'height', 3: 'width'} if open_size else {})}
     with torch.no_grad():
-        dims = {name: output.dim() for name, output in zip(model.output_names, model(image))}
+        dims = {name: output.dim() for name, output in zip(model.output_names, model(*inputs.values()))}
     spaces = {name: {axis: f'{name}_{label}' if axis else label for axis, label in axes.items() if axis < dim}
               for name, dim in dims.items()}
     if 'boxes' in dims:
         spaces = {name: {0: 'found'} for name in dims}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / 'model.onnx'
-        torch.onnx.export(model, (image, ), path, dynamo=False, opset_version=OPSET, input_names=['image'],
-                          output_names=list(dims), dynamic_axes={'image': axes, **spaces})
+        torch.onnx.export(model, tuple(inputs.values()), path, dynamo=False, opset_version=OPSET,
+                          input_names=list(inputs), output_names=list(dims), dynamic_axes={'image': axes, **spaces})
         graph = onnx.load(path)
     onnx.checker.check_model(graph)
     foreign = {f'{node.domain}.{node.op_type}' for node in graph.graph.node if node.domain not in ('', 'ai.onnx')}
@@ -114,10 +123,12 @@ def compare(content: bytes, model: nn.Module, images: Sequence[Tensor]) -> float
         ValueError: if that is more than :data:`TOLERANCE`.
     """
     session, worst = open_session(content), 0.0
-    for image in images:
-        ours = [torch.from_numpy(output) for output in session.run(None, {'image': image.numpy()})]
+    for number, image in enumerate(images):
+        inputs = inputs_of(model, image, padding=number % 2 * 9)
+        feed = {name: value.numpy() for name, value in inputs.items()}
+        ours = [torch.from_numpy(output) for output in session.run(None, feed)]
         with torch.no_grad():
-            theirs = model(image)
+            theirs = model(*inputs.values())
         decoded = {'boxes', 'keypoints'} & set(model.output_names)
         for name, mine, other in zip(model.output_names, ours, theirs):
             if mine.shape != other.shape:
