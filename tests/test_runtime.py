@@ -340,7 +340,7 @@ def test_a_video_is_computed_frame_by_frame(made, tmp_path, monkeypatch):
     film = write_video(tmp_path / 'film.mp4', (40, 120, 200))
     detect, sizes = Detector(made('detection')), []
     run = detect.model.run
-    monkeypatch.setattr(detect.model, 'run', lambda images: sizes.append(images.shape) or run(images))
+    monkeypatch.setattr(detect.model, 'run', lambda images, extents: sizes.append(images.shape) or run(images, extents))
     results = detect.stream(film)
     assert not sizes
     first = next(results)
