@@ -6,6 +6,7 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 LINES = ('lite', 'onedl')  # of MMLab; one of them must be chosen
 EXTRAS = ('det', 'pose', 'cls', 'export', 'tests')
+RIVALS = ('benchmark',)  # to compare with, so not part of 'all'
 APART = ('core', 'runtime')  # micronet_mm where MMLab is in place; micronet_runtime, which needs neither
 
 
@@ -15,7 +16,7 @@ def requirements(name):
 
 
 extras = {name: requirements(name) for name in APART}
-extras |= {name: extras['core'] + requirements(name) for name in LINES + EXTRAS}
+extras |= {name: extras['core'] + requirements(name) for name in LINES + EXTRAS + RIVALS}
 extras['all'] = sorted({line for name in EXTRAS for line in extras[name]})
 
 setup(
