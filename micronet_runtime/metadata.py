@@ -40,6 +40,7 @@ class Metadata:
         max_per_image: boxes that a detector gives at most.
         score_threshold: above which a detector's boxes count.
         raw: whether the outputs are maps, which nothing here decodes.
+        quantization: 'int8', or None for a file of floats.
     """
     task: str
     arch: Optional[str]
@@ -57,6 +58,7 @@ class Metadata:
     max_per_image: int = 100
     score_threshold: float = 0.0
     raw: bool = False
+    quantization: Optional[str] = None
 
     def describe(self) -> str:
         """Lines of text for people."""
@@ -67,6 +69,8 @@ class Metadata:
                  'images at once': 'any number' if self.batch is None else self.batch, 'color': self.color,
                  'mean / std': f'{means}, {"inside" if self.inside else "outside"} the graph',
                  'preprocess': json.dumps(self.preprocess)}
+        if self.quantization:
+            lines['quantization'] = self.quantization
         if self.classes:
             more = [f'and {len(self.classes) - MOST} more'] if len(self.classes) > MOST else []
             lines[f'{len(self.classes)} classes'] = ', '.join([*self.classes[:MOST], *more])
@@ -112,7 +116,8 @@ def _parsed(given: dict) -> Metadata:
         skeleton = Skeleton(tuple(skeleton['names']), tuple((int(a), int(b)) for a, b in skeleton['links']),
                             tuple((int(r), int(g), int(b)) for r, g, b in colors) if colors else None)
     size = source['size']
-    options = {key: given[key] for key in ('person', 'max_per_image', 'score_threshold', 'raw') if key in given}
+    keys = ('person', 'max_per_image', 'score_threshold', 'raw', 'quantization')
+    options = {key: given[key] for key in keys if key in given}
     return Metadata(
         task=task, arch=given.get('arch'), version=str(given.get('version')),
         size=None if size is None else (int(size[0]), int(size[1])), batch=source['batch'],

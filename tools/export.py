@@ -10,6 +10,7 @@ from copy import deepcopy
 from pathlib import Path
 
 import _process  # noqa: F401
+from _calibration import calibration_images, to_int8
 from mmengine.runner import load_checkpoint
 
 from micronet_mm import __version__
@@ -39,7 +40,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--normalized', action='store_true',
                         help='take images that are normalized already; by default pixels from 0 to 255')
     parser.add_argument('--image', help='a real image to compare on; by default a drawn one')
+    parser.add_argument('--int8', type=Path, metavar='FOLDER',
+                        help='quantize to 8 bits, calibrated on the images in a folder (docs/int8.md)')
     args = parser.parse_args()
+    if args.int8 and (args.raw or args.backbone):
+        parser.error('--int8: images are prepared, and results compared, for models with their decoding alone; leave '
+                     '--raw and --backbone out')
     if args.size and min(args.size) < 32:
         parser.error(f'--size {args.size[0]} {args.size[1]}: height and width are at least 32')
     if args.batch < 1:
@@ -66,6 +72,7 @@ def export(args: argparse.Namespace) -> str:
                          '--raw.')
     if args.batch > 1 and cfg.model.get('roi_head'):
         raise ValueError(f'--batch {args.batch}: a detector of two stages is exported for one image at a time.')
+    files = calibration_images(args.int8) if args.int8 else []
     make_folder_of(args.out)
     real = real_image(args.image)
     for part in find_dicts(cfg.model, 'init_cfg'):  # the checkpoint brings the weights
@@ -85,10 +92,14 @@ def export(args: argparse.Namespace) -> str:
     content = graph.SerializeToString()
     inputs = examples(real, description, size, args.batch, open_size, args.open_batch)
     worst = compare(content, trained, inputs)
+    said = (f'{args.out}: {task} of {len(graph.graph.node)} nodes, {len(content) / 1e6:.1f} MB; ONNX Runtime equals '
+            f'PyTorch within {worst:.0e} of the largest value on {len(inputs)} inputs')
+    if args.int8:
+        content, more = to_int8(content, args.int8, files)
+        said = f'{said}\n{more}'
     with written_atomically(args.out) as file:
         file.write(content)
-    return (f'{args.out}: {task} of {len(graph.graph.node)} nodes, {len(content) / 1e6:.1f} MB; ONNX Runtime equals '
-            f'PyTorch within {worst:.0e} of the largest value on {len(inputs)} inputs')
+    return said
 
 
 def main() -> None:
