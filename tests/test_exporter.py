@@ -2,6 +2,7 @@
 import json
 import sys
 from copy import deepcopy
+from unittest import mock
 
 import export as export_tool
 import numpy as np
@@ -120,6 +121,25 @@ def test_boxes_are_those_of_mmdet(name):
         torch.testing.assert_close(boxes[mine], found.bboxes)
         torch.testing.assert_close(scores[mine], found.scores)
         assert torch.equal(labels[mine], found.labels)
+
+
+@pytest.mark.parametrize('name', ['retinanet_micronet_m3_demo', 'faster_rcnn_micronet_m3_demo'])
+def test_a_file_traced_where_nothing_is_found_finds_boxes(name):
+    pytest.importorskip('mmdet')
+    cfg, model = built(CONFIGS / 'demo' / f'{name}.py')
+    whole = assemble(cfg, 'detection', model, inside=False)
+    images = [torch.rand(1, 3, 96, 128, generator=torch.Generator().manual_seed(seed)) * 4 - 2 for seed in range(12)]
+    test_cfg = model.test_cfg if 'retina' in name else model.roi_head.test_cfg
+    with torch.no_grad():
+        best = sorted((float(whole(image, torch.tensor([[96, 128]]))[1].max()), i) for i, image in enumerate(images))
+    threshold = (best[0][0] + best[-1][0]) / 2  # between what two of the images give
+    for settings_ in (test_cfg, getattr(model, 'bbox_head', test_cfg).test_cfg if 'retina' in name else test_cfg):
+        settings_.score_thr = threshold
+    with mock.patch('torch.rand', lambda *shape, **options: (images[best[0][1]] + 2) / 4 / 255):
+        content = to_onnx(whole, (96, 128)).SerializeToString()
+    assert compare(content, whole, [images[best[-1][1]]]) < 1e-4
+    feed = dict(image=images[best[-1][1]].numpy(), extent=np.array([[96, 128]]))
+    assert len(open_session(content).run(None, feed)[0]) > 0
 
 
 def test_two_stages_have_no_maps():

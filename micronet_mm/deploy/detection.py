@@ -65,7 +65,8 @@ class DetectorBoxes(nn.Module):
             found = [sample.pred_instances for sample in self.model.predict(image, samples, rescale=False)]
         numbers = torch.cat([torch.full_like(each.labels, number) for number, each in enumerate(found)])
         boxes, scores, labels = (torch.cat([each[name] for each in found]) for name in ('bboxes', 'scores', 'labels'))
-        return boxes, scores, labels, numbers
+        real = labels >= 0
+        return boxes[real], scores[real], labels[real], numbers[real]
 
 
 @contextmanager
@@ -76,7 +77,8 @@ def exportable_mmdet(extent: Tensor) -> Iterator[None]:
     What mmdet does on its own when it is exported is for other runtimes, or gone.
     """
     edges = cycle(extent.flip(1).unbind())  # mmdet decodes the boxes of one image after those of the other
-    replacements = dict(batched_nms=batched_nms, filter_scores_and_topk=filter_scores_and_topk,
+    replacements = dict(batched_nms=batched_nms, multiclass_nms=multiclass_nms,
+                        filter_scores_and_topk=filter_scores_and_topk,
                         delta2bbox=clipping_after(coders.delta2bbox, edges),
                         distance2bbox=clipping_after(distance2bbox, edges))
     with (mock.patch.object(RoIAlign, 'forward', align),
@@ -126,14 +128,13 @@ def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, nms_cfg: Any,
 
 
 def filter_scores_and_topk(scores: Tensor, score_thr: float, topk: int, results: Any = None) -> tuple:
-    """mmdet's: the best ``topk`` of all pairs of place and class above a threshold."""
+    """mmdet's: the best ``topk`` of all pairs of place and class above a threshold, and see :func:`above`."""
     classes, flat = scores.shape[1], scores.flatten()
     # A tensor where an exporter traces, so that smaller maps are asked for fewer.
     count = flat.shape[0]
     best, places = flat.topk(torch.as_tensor(count).clamp(max=topk) if topk > 0 else count)
-    above = best > score_thr
-    best, places = best[above], places[above]
-    index, labels = places // classes, places % classes
+    index, best, labels = above(score_thr, best, places % classes)
+    index = places[index] // classes
     if isinstance(results, dict):
         results = {name: value[index] for name, value in results.items()}
     elif isinstance(results, list):
@@ -141,6 +142,30 @@ def filter_scores_and_topk(scores: Tensor, score_thr: float, topk: int, results:
     elif results is not None:
         results = results[index]
     return best, labels, index, results
+
+
+def multiclass_nms(multi_bboxes: Tensor, multi_scores: Tensor, score_thr: float, nms_cfg: Any,
+                   max_num: int = -1, box_dim: int = 4) -> tuple[Tensor, Tensor]:
+    """mmdet's, of boxes (N, 4) or (N, 4 * classes) and scores (N, classes + 1), and see :func:`above`."""
+    classes = multi_scores.shape[1] - 1
+    boxes = multi_bboxes.unflatten(1, (-1, box_dim)).expand(-1, classes, box_dim).flatten(0, 1)
+    labels = torch.arange(classes, device=boxes.device).expand_as(multi_scores[:, :-1]).flatten()
+    index, scores, labels = above(score_thr, multi_scores[:, :-1].flatten(), labels)
+    found, keep = batched_nms(boxes[index], scores, labels, nms_cfg)
+    return found[:max_num], labels[keep[:max_num]]
+
+
+def above(threshold: float, scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Which scores are above the threshold, and these and their labels.
+
+    The best one is among them in any case, if need be with score 0 and label -1: where a trace finds nothing, mmdet
+    leaves out what comes behind, and the file would never find anything.
+    """
+    is_above = scores > threshold
+    index = (is_above | (scores == scores.max())).nonzero()[:, 0]
+    real = is_above[index]
+    return (index, torch.where(real, scores[index], torch.zeros_like(scores[index])),
+            torch.where(real, labels[index], -torch.ones_like(labels[index])))
 
 
 def align(layer: RoIAlign, maps: Tensor, rois: Tensor) -> Tensor:
