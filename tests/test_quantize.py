@@ -63,7 +63,7 @@ def images():
 
 @pytest.fixture(scope='module')
 def quantized(content, images):
-    return quantize(content, images)
+    return quantize(content, [dict(image=image) for image in images])
 
 
 def operators(graph):
@@ -122,7 +122,7 @@ def test_it_runs_in_the_runtime_and_finds_what_the_float_file_finds(content, qua
 def test_a_network_without_large_layers_is_stored_in_8_bits_alone(images):
     graph = to_onnx(switch_to_deploy(Features(MicroNet('m0', out_indices=(3, )))), (64, 64))
     label(graph, {**DESCRIPTION, 'task': 'features'})
-    found = quantize(graph.SerializeToString(), images)
+    found = quantize(graph.SerializeToString(), [dict(image=image) for image in images])
     kinds = operators(onnx.load_from_string(found.content))
     assert set(kinds.values()) == {'Mul', 'float'} and found.account.startswith('in int8: none')
 
@@ -196,7 +196,12 @@ def to_int8(content, folder):
 
 def test_images_are_prepared_as_the_runtime_prepares_them(content, pictures, monkeypatch):
     given = []
-    monkeypatch.setattr(_calibration, 'quantize', lambda content, images: given.extend(images) or (content, ''))
+
+    def quantize(content, feeds):
+        given.extend(feed['image'] for feed in feeds)
+        return content, ''
+
+    monkeypatch.setattr(_calibration, 'quantize', quantize)
     folder = pictures(9)
     to_int8(content, folder)
     expected = cv2.imread(str(folder / 'a' / '0002.png'))[..., ::-1].transpose(2, 0, 1)[None]

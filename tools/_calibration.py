@@ -21,13 +21,13 @@ class Recorder:
 
     def __init__(self, model: Model) -> None:
         self.session, self.names = model.session, model.outputs
-        self.images: list[np.ndarray] = []
+        self.feeds: list[dict[str, np.ndarray]] = []
         self.found: list[dict[str, np.ndarray]] = []
         model.session = self
 
     def run(self, names: Optional[list[str]], inputs: dict[str, np.ndarray]) -> list[Any]:
         outputs = self.session.run(names, inputs)
-        self.images.append(inputs['image'])
+        self.feeds.append(inputs)
         self.found.append(dict(zip(self.names, outputs)))
         return outputs
 
@@ -76,10 +76,10 @@ def to_int8(content: bytes, folder: Path, files: list[Path]) -> tuple[bytes, str
         if count < FEW:
             print(f'warning: ranges are measured on {count} image{"s" if count > 1 else ""} alone; give some dozens, '
                   'of the kind that the model is made for.', file=sys.stderr)
-        quantized, account = quantize(content, recorder.images)
+        quantized, account = quantize(content, recorder.feeds)
         path.write_bytes(quantized)
         model = Model(path)
-        found = [model.run(image) for image in recorder.images]
+        found = [dict(zip(model.outputs, model.session.run(None, feed))) for feed in recorder.feeds]
     close = agreement(model.metadata.task, found, recorder.found)
     return quantized, (f'{account}\nint8 beside float on {count} images of {folder}: {close}; {len(content) / 1e6:.1f} '
                        f'MB became {len(quantized) / 1e6:.1f} MB')

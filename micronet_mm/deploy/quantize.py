@@ -49,27 +49,29 @@ class Choice(NamedTuple):
     exact: list[NodeProto]
 
 
+Feed = dict[str, np.ndarray]  # the inputs of a file by name
+
+
 class Inputs(CalibrationDataReader):
     """Inputs one by one, as ONNX Runtime's calibration asks for them."""
 
-    def __init__(self, images: Sequence[np.ndarray]) -> None:
-        self.left = iter(images)
+    def __init__(self, feeds: Sequence[Feed]) -> None:
+        self.left = iter(feeds)
 
-    def get_next(self) -> Optional[dict[str, np.ndarray]]:
-        image = next(self.left, None)
-        return None if image is None else {'image': image}
+    def get_next(self) -> Optional[Feed]:
+        return next(self.left, None)
 
 
-def quantize(content: bytes, images: Sequence[np.ndarray]) -> Quantized:
+def quantize(content: bytes, feeds: Sequence[Feed]) -> Quantized:
     """A float file in 8 bits; inputs, outputs and description stay, with ``"quantization": "int8"`` in the latter.
 
-    Activations are unsigned, their ranges the least and the largest value on ``images``. Weights are signed and have a
+    Activations are unsigned, their ranges the least and the largest value on ``feeds``. Weights are signed and have a
     scale for each output channel; where they are multiplied in int8 they have 7 bits, since processors without VNNI
     add pairs of products in 16 bits, which 8 overflow.
 
     Args:
         content: of the float file, as ``tools/export.py`` writes it.
-        images: inputs (N, 3, H, W) float32 as the runtime gives them to the file.
+        feeds: what the runtime gives to the file: 'image' (N, 3, H, W) float32, and 'extent' to a detector.
 
     Raises:
         ValueError: if there are no images.
@@ -78,7 +80,7 @@ def quantize(content: bytes, images: Sequence[np.ndarray]) -> Quantized:
         >>> content, account = quantize(Path('float.onnx').read_bytes(), inputs)  # doctest: +SKIP
         >>> Path('int8.onnx').write_bytes(content)                                # doctest: +SKIP
     """
-    if not images:
+    if not feeds:
         raise ValueError('no image was given to measure ranges on; give some that the model is made for.')
     given = onnx.load_from_string(content)
     with tempfile.TemporaryDirectory() as folder:
@@ -92,7 +94,7 @@ def quantize(content: bytes, images: Sequence[np.ndarray]) -> Quantized:
             onnx.save(graph, plain)
             names = [node.name for node in with_clamps(graph, choice.int8)]
             quantize_static(
-                plain, result, Inputs(images), QuantFormat.QDQ, [*WEIGHTED, 'Relu', 'Clip'], per_channel=True,
+                plain, result, Inputs(feeds), QuantFormat.QDQ, [*WEIGHTED, 'Relu', 'Clip'], per_channel=True,
                 reduce_range=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
                 nodes_to_quantize=names)
             graph = onnx.load(result)

@@ -173,7 +173,7 @@ def openvino(built: Built, threads: int) -> Ready:
 def int8(built: Built, threads: int) -> Ready:
     """Of the export; it is not the same function, so it is not compared."""
     from micronet_mm.deploy.quantize import quantize
-    return in_onnxruntime(quantize(built.export, [built.pixels.numpy()]), built.pixels, threads)
+    return in_onnxruntime(quantize(built.export, [dict(image=built.pixels.numpy())]).content, built.pixels, threads)
 
 
 FORMS = {'eager': eager, 'deploy': deploy, 'plain trace': plain_trace, 'export': export, 'openvino': openvino,
