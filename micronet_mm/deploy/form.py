@@ -116,7 +116,9 @@ def deployed(layer: nn.Module, order: Order, as_natural: bool = True) -> tuple[n
     steps.take(layer)
     if as_natural:
         steps.put_in(natural(len(steps.order)))
-    return steps.layers[0] if len(steps.layers) == 1 else DeployBlock(steps.layers), steps.order
+    device = next((parameter.device for parameter in layer.parameters()), order.device)  # orders are made on the CPU
+    form = steps.layers[0] if len(steps.layers) == 1 else DeployBlock(steps.layers)
+    return form.to(device), steps.order
 
 
 class Steps:
