@@ -1,5 +1,6 @@
 """The deploy form computes what the trained form does, and is made of little."""
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 
 from micronet_mm.deploy import switch_to_deploy
 from micronet_mm.deploy.form import Steps, natural
+from micronet_mm.deploy.hook import SwitchToDeployHook
 from micronet_mm.deploy.layers import DeployShiftMax, DeployStem, Permutation
 from micronet_mm.layers import ChannelShuffle, ConvNorm, DynamicShiftMax, MicroFactorizedPointwiseConv
 from micronet_mm.models import MicroBlockA, MicroBlockB, MicroBlockE, MicroNet, MicroStem
@@ -135,6 +137,31 @@ def test_a_network_may_be_asked_twice():
     once = backbone(x)[-1]
     backbone.switch_to_deploy()
     assert torch.equal(backbone(x)[-1], once) and (once - before).abs().max() < 1e-5 * before.abs().max()
+
+
+def test_the_hook_switches_what_is_tested_and_its_wrapper_stays():
+    backbone = MicroNet('m0')
+    wrapped = SimpleNamespace(module=backbone)
+    SwitchToDeployHook().before_test(SimpleNamespace(model=wrapped))
+    assert any(isinstance(m, DeployStem) for m in backbone.modules())
+
+
+def test_a_keypoint_model_is_switched_by_its_own_method():
+    """mmpose hands its test settings to every layer that can be switched."""
+    pytest.importorskip('mmpose')
+    from mmpose.models import TopdownPoseEstimator
+    from mmpose.utils import register_all_modules
+    register_all_modules(init_default_scope=False)
+    head = dict(type='MicroHeatmapHead', in_channels=384, out_channels=3, widths=(16, 8, 8),
+                loss=dict(type='KeypointMSELoss'))
+    model = unsettled(TopdownPoseEstimator(dict(type='MicroNet', arch='m0', output_stride=16), head=head))
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        before = model.head(model.extract_feat(x))
+        model.switch_to_deploy()
+        after = model.head(model.extract_feat(x))
+    assert (after - before).abs().max() < 1e-4 * before.abs().max()
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in model.modules())
 
 
 def test_conv_modules_that_share_a_convolution():
