@@ -99,7 +99,7 @@ class ShiftMax(ScriptableModule):
         self.fill_constants()
         return self
 
-    def coefficients(self, z: Tensor) -> Tensor:
+    def around_start(self, z: Tensor) -> Tensor:
         """The coefficients, (N, K, J, C), of z, (N, K * J * C)."""
         # 4 (hard_sigmoid(z) - 0.5), in a form that can be differentiated twice
         z = F.hardtanh(z, -3.0, 3.0).view(-1, self.K, self.J, self.channels)
@@ -172,19 +172,19 @@ class DynamicShiftMax(ShiftMax):
             nn.init.normal_(fc.weight, std=0.01)
             nn.init.zeros_(fc.bias)
 
-    def squeezed(self, mean: Tensor) -> Tensor:
-        """z for an input of this ``mean`` over its positions, (N, C)."""
-        return self.fc2(F.relu(self.fc1(mean)))
+    def coefficients(self, mean: Tensor) -> Tensor:
+        """The coefficients, (N, K, J, C), for an input of this ``mean`` over its positions, (N, C)."""
+        return self.around_start(self.fc2(F.relu(self.fc1(mean))))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fused(x, self.coefficients(self.squeezed(x.mean((2, 3)))))
+        return self.fused(x, self.coefficients(x.mean((2, 3))))
 
     def deferred(self, x: Deferred) -> Deferred:
         """The same of a deferred input: the mean of what was normalized is the normalized mean."""
         if x.mean is None or not x.is_affine:
             return defer(self.forward(settle(x)))
         mean = x.mean if x.scale is None else x.mean * x.scale + x.shift
-        return self.fused_deferred(x, self.coefficients(self.squeezed(mean)))
+        return self.fused_deferred(x, self.coefficients(mean))
 
 
 @MODELS.register_module()
@@ -220,8 +220,12 @@ class StaticShiftMax(ShiftMax):
         # Fusions that begin alike would get the same gradient for ever.
         self.z = nn.Parameter(torch.randn(K * J * channels) * 0.01)
 
+    def coefficients(self) -> Tensor:
+        """The coefficients, (1, K, J, C)."""
+        return self.around_start(self.z)
+
     def forward(self, x: Tensor) -> Tensor:
-        return self.fused(x, self.coefficients(self.z))
+        return self.fused(x, self.coefficients())
 
     def deferred(self, x: Deferred) -> Deferred:
-        return self.fused_deferred(x, self.coefficients(self.z))
+        return self.fused_deferred(x, self.coefficients())

@@ -9,7 +9,7 @@ from .deployable import Deployable
 
 
 @MODELS.register_module()
-class MicroNetClassifier(Deployable, ScriptableModule):
+class MicroNetClassifier(ScriptableModule, Deployable):
     """ReLU6, global average pool, then Linear, BN, h_swish twice, with dropout in between.
 
     The logits pass BN and h_swish too: that is how the models were released.

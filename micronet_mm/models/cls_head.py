@@ -8,7 +8,7 @@ from .classifier import MicroNetClassifier
 from .deployable import Deployable
 
 
-class MicroNetClsHead(Deployable, ClsHead):
+class MicroNetClsHead(ClsHead, Deployable):
     """:class:`MicroNetClassifier` with mmpretrain's loss, accuracy and predictions.
 
     Registered as ``MicroNetClsHead`` in MMEngine's root ``MODELS``. It pools by itself: an ImageClassifier with this

@@ -9,7 +9,7 @@ from .blocks import MicroBlockA
 from .deployable import Deployable
 
 
-class UpsamplingHeatmapHead(Deployable, HeatmapHead):
+class UpsamplingHeatmapHead(HeatmapHead, Deployable):
     """mmpose's HeatmapHead on a chain of blocks, with bilinear x2 upsampling where the stride halves.
 
     Args:

@@ -18,7 +18,7 @@ BLOCKS = dict(A=MicroBlockA, B=MicroBlockB, C=MicroBlockC)
 
 
 @MODELS.register_module()
-class MicroNet(Deployable, BaseModule):
+class MicroNet(BaseModule, Deployable):
     """MicroNet (ICCV 2021), a backbone of 4 to 21 million multiply-adds at 224 x 224.
 
     A stage ends where the stride grows: stage 0 has stride 4 and stage 3 has stride 32, as in ResNet. Stages behind the
