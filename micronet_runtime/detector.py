@@ -38,7 +38,8 @@ class Detector(Predictor):
         self.model = Model.at(path, threads, providers)
         self.model.require('detection', ['boxes', 'scores', 'labels', 'images'])
         self.batch = self.model.batch_size(batch_size)
-        self.threshold = self.model.metadata.score_threshold if threshold is None else check_threshold(threshold)
+        # Below the file's own nothing is found; heads with centerness multiply scores when they have passed it.
+        self.threshold = 0.0 if threshold is None else check_threshold(threshold)
 
     def predict(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, Detections]]:
         metadata = self.model.metadata
@@ -61,7 +62,8 @@ class Detector(Predictor):
         boxes = np.clip(boxes / np.tile(factors, 2), 0, np.array([width, height] * 2, np.float32))
         # Nothing is left of boxes that lie in the padding.
         chosen = np.flatnonzero((scores > self.threshold) & (boxes[:, 2:] > boxes[:, :2]).all(1))
-        chosen = chosen[np.argsort(-scores[chosen], kind='stable')][:self.model.metadata.max_per_image]
+        most = self.model.metadata.max_per_image
+        chosen = chosen[np.argsort(-scores[chosen], kind='stable')][:most if most > 0 else None]
         names = tuple(name_of(label, self.model.metadata.classes) for label in labels[chosen].tolist())
         return Detections(frame.image, frame.frame, boxes[chosen], scores[chosen], labels[chosen], names)
 

@@ -173,6 +173,12 @@ def test_conv_modules_that_share_a_convolution():
     assert not torch.equal(deployed[0].conv.weight, deployed[1].conv.weight)
 
 
+def test_convolutions_of_other_kinds_are_left_alone():
+    for kind in ('deconv', 'ConvWS'):
+        assert_same(ConvModule(4, 4, 3, padding=1, conv_cfg=dict(type=kind), norm_cfg=dict(type='BN')), (2, 4, 5, 5))
+    assert_same(ConvNorm(4, 8, 3, padding=1, conv_cfg=dict(type='ConvWS')), (2, 4, 5, 5))
+
+
 def test_conv_modules_that_are_left_alone():
     for options in (dict(norm_cfg=dict(type='GN', num_groups=2)), dict(norm_cfg=None),
                     dict(norm_cfg=dict(type='BN'), order=('norm', 'conv', 'act'))):

@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mm import ROOT, write_config
+from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from released import normal
 from test_deploy import unsettled
@@ -282,3 +283,79 @@ def test_tool_answers_mistakes_in_one_line(detector, arguments, message, monkeyp
     said = run(monkeypatch, capsys, *arguments)
     assert re.match(message, said) and '\n' not in said
     assert not (detector / 'a.onnx').exists()
+
+
+# ---- What a file says of how images are prepared.
+
+@pytest.mark.parametrize(('steps', 'size', 'expected'), [
+    ([dict(type='ResizeEdge', scale=256), dict(type='mmpretrain.CenterCrop', crop_size=(48, 64))], (64, 48),
+     [dict(resize_edge=256), dict(center_crop=[64, 48])]),
+    ([dict(type='Resize', scale=(48, 64))], (64, 48), [dict(resize=[64, 48])]),
+    ([dict(type='Resize', scale=48)], (96, 96), [dict(resize=[48, 48]), dict(resize=[96, 96])]),
+    ([dict(type='ResizeEdge', scale=256, backend='pillow')], None, "ResizeEdge of the test pipeline has {'backend': "),
+    ([dict(type='Resize', scale=48, interpolation='bicubic')], None, "Resize of the test pipeline has {'interpol"),
+    ([dict(type='Rotate', angle=3)], None, 'Rotate of the test pipeline is not known outside MMLab'),
+], ids=str)
+def test_steps_of_classifiers(steps, size, expected):
+    pipeline = [dict(type='LoadImageFromFile'), *steps, dict(type='PackInputs')]
+    cfg = Config(dict(test_dataloader=dict(dataset=dict(dataset=dict(pipeline=pipeline)))))
+    if isinstance(expected, list):
+        assert contract.classification_steps(contract.test_pipeline(cfg), size) == expected
+    else:
+        with pytest.raises(ValueError) as caught:
+            contract.classification_steps(contract.test_pipeline(cfg), size)
+        assert str(caught.value).startswith(expected)
+
+
+RESIZE, MEAN, STD = dict(type='Resize', scale=(640, 640), keep_ratio=True), [100.0, 90.0, 80.0], [50.0, 45.0, 40.0]
+
+
+@pytest.mark.parametrize(('steps', 'settings_', 'expected'), [
+    ([RESIZE], dict(pad_size_divisor=32), dict(divisor=32, pad_value=MEAN)),
+    ([RESIZE], dict(pad_value=1), dict(pad_value=[150.0, 135.0, 120.0])),
+    ([RESIZE, dict(type='Pad', pad_to_square=True, pad_val=dict(img=(1, 2, 3)))], dict(bgr_to_rgb=True),
+     dict(pad_to=[640, 640], pad_value=[3.0, 2.0, 1.0])),
+    ([RESIZE, dict(type='Pad', size_divisor=64)], {}, dict(divisor=64, pad_value=[0.0] * 3)),
+    ([RESIZE, dict(type='RandomFlip', prob=0.5)], {}, 'RandomFlip of the test pipeline is not known'),
+    ([RESIZE, dict(type='Pad')], {}, 'Pad of the test pipeline is not known'),
+    ([dict(type='Resize', scale_factor=2.0)], {}, 'Resize of the test pipeline is not known'),
+    ([], {}, 'the test pipeline has no Resize'),
+], ids=str)
+def test_steps_of_detectors(steps, settings_, expected):
+    cfg = Config(dict(model=dict(data_preprocessor=dict(mean=MEAN, std=STD, **settings_))))
+    if isinstance(expected, dict):
+        found = contract.detection_preprocess(cfg, steps, MEAN, STD, inside=True)
+        assert expected.items() <= found.items() and found['scale'] == [640, 640]
+    else:
+        with pytest.raises(ValueError, match=expected):
+            contract.detection_preprocess(cfg, steps, MEAN, STD, inside=True)
+
+
+def test_configs_that_do_not_say_how_images_come():
+    with pytest.raises(ValueError, match='the config has no dataloader'):
+        contract.dataset_of(Config(dict(test_dataloader=None)))
+    with pytest.raises(ValueError, match='does not begin with a step that loads images'):
+        contract.test_pipeline(Config(dict(test_dataloader=dict(dataset=dict(pipeline=[dict(type='PackInputs')])))))
+
+
+def test_heads_that_decode_in_parts_take_one_image():
+    pytest.importorskip('mmdet')
+    import mmdet
+    from mmengine.utils import get_installed_path
+    assert mmdet
+    cfg, model = built(f'{get_installed_path("mmdet")}/.mim/configs/gfl/gfl_r50_fpn_1x_coco.py',
+                       **{'model.backbone': dict(_delete_=True, type='MicroNet', arch='m0', out_indices=(0, 1, 2, 3)),
+                          'model.neck.in_channels': [8, 12, 32, 384]})
+    whole = assemble(cfg, 'detection', model)
+    assert len(whole(torch.rand(1, 3, 64, 64) * 255, torch.tensor([[64, 64]]))) == 4
+    with pytest.raises(ValueError, match='decodes the boxes of an image in parts'):
+        whole(torch.rand(2, 3, 64, 64) * 255, torch.tensor([[64, 64]] * 2))
+
+
+def test_scores_of_several_labels_are_refused():
+    pytest.importorskip('mmpretrain')
+    head = dict(_delete_=True, type='MultiLabelLinearClsHead', num_classes=5, in_channels=384)
+    cfg, model = built(CONFIGS / 'imagenet_micronet_m0.py', **{
+        'model.head': head, 'model.neck': dict(type='GlobalAveragePooling')})
+    with pytest.raises(ValueError, match='the logits of MultiLabelLinearClsHead are no scores of one class'):
+        assemble(cfg, 'classification', model)

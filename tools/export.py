@@ -80,7 +80,7 @@ def export(args: argparse.Namespace) -> str:
     model = build_model(cfg)
     check_fits(model, args.checkpoint)
     checkpoint = load_checkpoint(model, args.checkpoint, map_location='cpu')
-    model.dataset_meta = checkpoint.get('meta', {}).get('dataset_meta')
+    model.dataset_meta = (checkpoint.get('meta') or {}).get('dataset_meta')
     description = contract.describe(
         cfg, task, model, None if open_size else size, None if args.open_batch else args.batch, not args.normalized,
         __version__, args.raw)

@@ -30,6 +30,10 @@ def assemble(cfg: Config, task: str, model: nn.Module, raw: bool = False, inside
     if task == 'features':
         found = Features(model.backbone)
     elif task == 'classification':
+        from mmpretrain.models.heads import ClsHead
+        if not raw and not isinstance(model.head, ClsHead):
+            raise ValueError(f'the logits of {type(model.head).__name__} are no scores of one class each; export them '
+                             'with --raw.')
         found = Scores(model, raw)
     elif task == 'detection':
         from .detection import DetectorBoxes, DetectorMaps
@@ -47,14 +51,14 @@ def default_size(cfg: Config, task: str) -> Optional[tuple[int, int]]:
     """Height and width that the test pipeline gives every image, None if they vary."""
     size: Any = None
     for step in test_pipeline(cfg):
-        kind = step['type'].rpartition('.')[2]
+        kind = step['type']
         if kind in ('CenterCrop', 'TopdownAffine'):
             width, height = pair(step.get('crop_size') or step['input_size'])
             size = (height, width)
         elif kind == 'Pad' and step.get('size'):
             width, height = pair(step['size'])
             size = (height, width)
-        elif kind == 'Resize' and not step.get('keep_ratio'):
+        elif kind == 'Resize' and not step.get('keep_ratio') and step.get('scale'):
             width, height = pair(step['scale'])
             size = (height, width)
     return size

@@ -55,11 +55,17 @@ def describe(cfg: Config, task: str, model: nn.Module, size: Size, batch: Option
     if task == 'keypoints':
         names = [name for _, name in sorted(meta['keypoint_id2name'].items())]
         links = [[int(end) for end in link] for link in meta['skeleton_links']]
-        padding = next(step.get('padding', 1.25) for step in steps if step['type'].endswith('GetBBoxCenterScale'))
+        padding = next((step.get('padding', 1.25) for step in steps if step['type'] == 'GetBBoxCenterScale'), None)
+        if padding is None:
+            raise ValueError('the test pipeline has no GetBBoxCenterScale; keypoint models of people in boxes can be '
+                             'exported, top-down ones.')
         return dict(found, skeleton=dict(names=names, links=links), preprocess=dict(padding=padding))
     found['classes'] = list(meta.get('classes') or [])
     if task == 'classification':
-        return dict(found, preprocess=[step for step in map(classification_step, steps) if step])
+        head = cfg.model.get('head') or {}
+        if len(found['classes']) != head.get('num_classes', len(found['classes'])):
+            found['classes'] = []  # those of another dataset
+        return dict(found, preprocess=classification_steps(steps, size))
     test_cfg = model.test_cfg.get('rcnn', model.test_cfg)
     classes = found['classes']
     return dict(
@@ -68,25 +74,43 @@ def describe(cfg: Config, task: str, model: nn.Module, size: Size, batch: Option
         max_per_image=test_cfg.get('max_per_img', 100), score_threshold=test_cfg.get('score_thr', 0))
 
 
+def preprocessor(cfg: Config) -> dict[str, Any]:
+    """Settings of the data preprocessor: the model's, or the config's where the model has none."""
+    return cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}
+
+
 def normalization(cfg: Config) -> tuple[list[float], list[float], str]:
     """Mean, standard deviation and the order of channels that the model takes."""
-    settings = {**(cfg.get('data_preprocessor') or {}), **(cfg.model.get('data_preprocessor') or {})}
+    settings = preprocessor(cfg)
     swaps = settings.get('to_rgb', False) or settings.get('bgr_to_rgb', False)
     mean, std = settings.get('mean') or [0.0] * 3, settings.get('std') or [1.0] * 3
+    if len(mean) != 3 or len(std) != 3:
+        raise ValueError(f'the model takes images of {len(mean)} channels; those of 3 can be exported.')
     return list(mean), list(std), 'rgb' if swaps else 'bgr'
+
+
+def dataset_of(cfg: Config) -> dict[str, Any]:
+    """The dataset that the model is tested on, without wrappers; of several the first."""
+    for loader in ('test_dataloader', 'val_dataloader', 'train_dataloader'):
+        dataset = (cfg.get(loader) or {}).get('dataset')
+        while dataset and 'pipeline' not in dataset and ('dataset' in dataset or 'datasets' in dataset):
+            dataset = dataset['dataset'] if 'dataset' in dataset else dataset['datasets'][0]
+        if dataset:
+            return dataset
+    raise ValueError('the config has no dataloader, so it is not known how images are prepared and what is in them.')
 
 
 def dataset_meta(cfg: Config, model: nn.Module) -> dict[str, Any]:
     """Classes or skeleton: as the checkpoint has them, otherwise the config, otherwise the kind of dataset."""
     from mmengine.registry import DATASETS
     trained = getattr(model, 'dataset_meta', None) or {}
-    dataset = cfg.get('test_dataloader', cfg.get('train_dataloader'))['dataset']
-    while 'dataset' in dataset:
-        dataset = dataset['dataset']
+    dataset = dataset_of(cfg)
     with DATASETS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
         kind = registry.get(dataset['type'])
     known = dict(kind.METAINFO) if kind else {}
     given = {name: value for name, value in (dataset.get('metainfo') or {}).items() if value is not None}
+    if isinstance(dataset.get('classes'), (list, tuple)):
+        given['classes'] = dataset['classes']
     found = {**known, **given}
     if cfg.get('default_scope') == 'mmpose':
         from mmpose.datasets.datasets.utils import parse_pose_metainfo
@@ -94,26 +118,43 @@ def dataset_meta(cfg: Config, model: nn.Module) -> dict[str, Any]:
     return {**found, **{name.lower(): value for name, value in trained.items()}}
 
 
-def test_pipeline(cfg: Config) -> Sequence[dict]:
-    dataset = cfg.get('test_dataloader', cfg.get('train_dataloader'))['dataset']
-    while 'pipeline' not in dataset and 'dataset' in dataset:
-        dataset = dataset['dataset']
-    return dataset['pipeline']
+def test_pipeline(cfg: Config) -> list[dict]:
+    """The steps that have to do with pixels, their types without the name of their package.
+
+    Raises:
+        ValueError: if there are none that read images, or one that nobody outside MMLab can repeat.
+    """
+    steps = [{**step, 'type': step['type'].rpartition('.')[2]} for step in dataset_of(cfg).get('pipeline') or ()]
+    if not any(step['type'].startswith('LoadImage') for step in steps):
+        raise ValueError('the test pipeline does not begin with a step that loads images, so it is not known in which '
+                         'order their channels come.')
+    for step in steps:
+        other = {name: step[name] for name, usual in (('backend', 'cv2'), ('interpolation', 'bilinear'))
+                 if 'Resize' in step['type'] and step.get(name, usual) != usual}
+        if other:
+            raise ValueError(f'{step["type"]} of the test pipeline has {other}; only OpenCV\'s bilinear one is known '
+                             'outside MMLab.')
+    return [step for step in steps if not step['type'].startswith(('Load', 'Pack'))]
 
 
-def classification_step(step: dict) -> Optional[dict]:
-    """A transform of mmpretrain as a runtime without it does it; None for one that has nothing to do with pixels."""
-    kind = step['type'].rpartition('.')[2]
-    if kind == 'ResizeEdge' and step.get('edge', 'short') == 'short':
-        return dict(resize_edge=step['scale'])
-    if kind == 'CenterCrop':
-        return dict(center_crop=pair(step['crop_size']))
-    if kind == 'Resize' and not step.get('keep_ratio'):
-        width, height = pair(step['scale'])
-        return dict(resize=[height, width])
-    if kind in ('LoadImageOrSkip', 'LoadImageFromFile', 'PackInputs'):
-        return None
-    raise ValueError(f'{kind} of the test pipeline is not known outside MMLab; ResizeEdge, Resize and CenterCrop are.')
+def classification_steps(steps: Sequence[dict], size: Size) -> list[dict]:
+    """What a classifier's images go through, down to ``size`` if that is given and another one."""
+    found = []
+    for step in steps:
+        kind = step['type']
+        if kind == 'ResizeEdge' and step.get('edge', 'short') == 'short':
+            found.append(dict(resize_edge=step['scale']))
+        elif kind == 'CenterCrop' and not step.get('efficientnet_style'):
+            width, height = pair(step['crop_size'])
+            found.append(dict(center_crop=[height, width]))
+        elif kind == 'Resize' and not step.get('keep_ratio') and step.get('scale'):
+            width, height = pair(step['scale'])
+            found.append(dict(resize=[height, width]))
+        else:
+            raise ValueError(f'{kind} of the test pipeline is not known outside MMLab; ResizeEdge, Resize to a scale '
+                             'and CenterCrop are.')
+    last = next(iter(found[-1].values())) if found else None
+    return found if size is None or last == list(size) else [*found, dict(resize=list(size))]
 
 
 def pair(value: Any) -> list[int]:
@@ -123,20 +164,31 @@ def pair(value: Any) -> list[int]:
 def detection_preprocess(cfg: Config, steps: Sequence[dict], mean: list[float], std: list[float],
                          inside: bool) -> dict[str, Any]:
     """How an image gets its size. ``pad_value`` is what the padding holds, in what the file is fed with."""
-    settings = cfg.model.get('data_preprocessor') or {}
-    found = dict(keep_ratio=True, divisor=settings.get('pad_size_divisor', 1))
-    pad = list(mean) if inside else [0.0] * 3  # MMLab pads what is normalized
+    settings = preprocessor(cfg)
+    found: dict[str, Any] = dict(divisor=settings.get('pad_size_divisor', 1))
+    filled = settings.get('pad_value', 0)  # MMLab pads what is normalized
+    pad = [filled * s + m if inside else float(filled) for m, s in zip(mean, std)]
     for step in steps:
-        kind = step['type'].rpartition('.')[2]
-        if kind == 'Resize':
+        kind = step['type']
+        if kind == 'Resize' and step.get('scale'):
             found.update(scale=pair(step['scale']), keep_ratio=step.get('keep_ratio', False))
-        elif kind == 'Pad' and step.get('size'):
-            width, height = pair(step['size'])
+        elif kind == 'Pad':
+            square = step.get('pad_to_square') and len(set(found.get('scale', (0, 1)))) == 1
+            if step.get('size') or square:
+                width, height = pair(step['size']) if step.get('size') else found['scale']
+                found.update(pad_to=[height, width])
+            elif step.get('size_divisor'):
+                found.update(divisor=step['size_divisor'])
+            else:
+                raise ValueError('Pad of the test pipeline is not known outside MMLab but to a size, to the square of '
+                                 'the Resize before it, or to a divisor.')
             value = step.get('pad_val', 0)
             value = value.get('img', 0) if isinstance(value, dict) else value
             value = [float(v) for v in ([value] * 3 if isinstance(value, (int, float)) else value)]
-            found.update(pad_to=[height, width])
+            value = value[::-1] if normalization(cfg)[2] == 'rgb' else value  # images are read as BGR
             pad = value if inside else [(v - m) / s for v, m, s in zip(value, mean, std)]
+        elif kind != 'RandomFlip' or step.get('prob'):
+            raise ValueError(f'{kind} of the test pipeline is not known outside MMLab; Resize to a scale and Pad are.')
     if 'scale' not in found:
         raise ValueError('the test pipeline has no Resize, so it is not known how large images come.')
     return dict(found, pad_value=pad)

@@ -3,7 +3,6 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import cycle
 from typing import Any, Union
 from unittest import mock
 
@@ -61,8 +60,13 @@ class DetectorBoxes(nn.Module):
         size = tuple(map(int, image.shape[2:]))  # mmdet copies it, so nothing that is traced would come through
         samples = [DetDataSample(metainfo=dict(img_shape=size, ori_shape=size, pad_shape=size, batch_input_shape=size,
                                                scale_factor=(1.0, 1.0))) for _ in range(image.shape[0])]
-        with exportable_mmdet(extent):
+        edges = Edges(extent)
+        with exportable_mmdet(edges):
             found = [sample.pred_instances for sample in self.model.predict(image, samples, rescale=False)]
+        stages = 1 if getattr(self.model, 'roi_head', None) is None else 2
+        if len(samples) > 1 and edges.taken != stages * len(samples):
+            raise ValueError(f'the head of this {type(self.model).__name__} decodes the boxes of an image in parts, so '
+                             'it is exported for one image at a time; leave --batch out.')
         numbers = torch.cat([torch.full_like(each.labels, number) for number, each in enumerate(found)])
         boxes, scores, labels = (torch.cat([each[name] for each in found]) for name in ('bboxes', 'scores', 'labels'))
         real = labels >= 0
@@ -70,13 +74,12 @@ class DetectorBoxes(nn.Module):
 
 
 @contextmanager
-def exportable_mmdet(extent: Tensor) -> Iterator[None]:
-    """Within it mmdet's predictions on images of these heights and widths, (N, 2), are made of operations that have a
-    place in ONNX and take any number of boxes.
+def exportable_mmdet(edges: 'Edges') -> Iterator[None]:
+    """Within it mmdet's predictions on images of these extents are made of operations that have a place in ONNX and
+    take any number of boxes.
 
     What mmdet does on its own when it is exported is for other runtimes, or gone.
     """
-    edges = cycle(extent.flip(1).unbind())  # mmdet decodes the boxes of one image after those of the other
     replacements = dict(batched_nms=batched_nms, multiclass_nms=multiclass_nms,
                         filter_scores_and_topk=filter_scores_and_topk,
                         delta2bbox=clipping_after(coders.delta2bbox, edges),
@@ -97,7 +100,19 @@ def exportable_mmdet(extent: Tensor) -> Iterator[None]:
                 patch.stop()
 
 
-def clipping_after(decode: Callable, edges: Iterator[Tensor]) -> Callable:
+class Edges:
+    """Width and height of one image after the other, as mmdet decodes their boxes; of a single one always its own."""
+
+    def __init__(self, extent: Tensor) -> None:
+        self.of_images = extent.flip(1).unbind()
+        self.taken = 0
+
+    def next(self) -> Tensor:
+        self.taken += 1
+        return self.of_images[(self.taken - 1) % len(self.of_images)]
+
+
+def clipping_after(decode: Callable, edges: Edges) -> Callable:
     """A function of mmdet that decodes boxes, clipping them to the image behind it: it does so in place, by slices."""
     signature = inspect.signature(decode)
 
@@ -106,8 +121,9 @@ def clipping_after(decode: Callable, edges: Iterator[Tensor]) -> Callable:
         clips = given.arguments.get('max_shape') is not None and given.arguments.get('clip_border', True)
         given.arguments['max_shape'] = None
         boxes = decode(*given.args, **given.kwargs)
-        edge = next(edges).to(boxes)
-        return torch.minimum(boxes.reshape(-1, 2).clamp(min=0), edge).view_as(boxes) if clips else boxes
+        if not clips:
+            return boxes
+        return torch.minimum(boxes.reshape(-1, 2).clamp(min=0), edges.next().to(boxes)).view_as(boxes)
 
     return decoded
 
@@ -152,7 +168,8 @@ def multiclass_nms(multi_bboxes: Tensor, multi_scores: Tensor, score_thr: float,
     labels = torch.arange(classes, device=boxes.device).expand_as(multi_scores[:, :-1]).flatten()
     index, scores, labels = above(score_thr, multi_scores[:, :-1].flatten(), labels)
     found, keep = batched_nms(boxes[index], scores, labels, nms_cfg)
-    return found[:max_num], labels[keep[:max_num]]
+    most = max_num if max_num > 0 else None
+    return found[:most], labels[keep[:most]]
 
 
 def above(threshold: float, scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -65,7 +65,8 @@ def inputs_of(model: nn.Module, image: Tensor, padding: int = 0) -> dict[str, Te
     """What a model is called with for images whose last rows and columns are padding."""
     if not getattr(model, 'takes_extent', False):
         return dict(image=image)
-    extent = torch.tensor([[side - padding for side in image.shape[2:]]] * len(image))
+    # Images of a batch differ, so that one that is taken for another is noticed.
+    extent = torch.tensor([[side - padding - 4 * index for side in image.shape[2:]] for index in range(len(image))])
     return dict(image=image, extent=extent)
 
 

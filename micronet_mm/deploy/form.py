@@ -14,6 +14,7 @@ from typing import Optional
 
 import torch
 from mmcv.cnn import ConvModule
+from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from micronet_mm.layers import Activation, Chain, ChannelRoll, ChannelShuffle, ConvNorm, ShiftMax
@@ -21,7 +22,7 @@ from micronet_mm.models import MicroNet, MicroNetClassifier, MicroStem
 from micronet_mm.models.deployable import Deployable
 
 from .layers import Affine, DeployBlock, DeployShiftMax, DeployStem, Filters, Permutation
-from .norm import folded, folds
+from .norm import folded, folds, is_plain
 
 Order = Tensor  # (C): logical channel i lies at place order[i]
 
@@ -57,7 +58,8 @@ def switch_to_deploy(model: nn.Module) -> nn.Module:
     elif isinstance(model, ConvModule):
         fold_conv_module(model)
     else:
-        if hasattr(model, 'switch_to_deploy') and not isinstance(model, Deployable):
+        # Whole models of mmpose only ask their layers, in words of their own.
+        if hasattr(model, 'switch_to_deploy') and not isinstance(model, (Deployable, BaseModel)):
             model.switch_to_deploy()
         for name, child in list(model._modules.items()):  # named_children would name one of two places
             if child is not None:
@@ -84,7 +86,7 @@ def deploy_classifier(classifier: MicroNetClassifier) -> None:
 
 
 def fold_conv_module(module: ConvModule) -> None:
-    if module.with_norm and folds(module.norm) and module.order[:2] == ('conv', 'norm'):
+    if module.with_norm and folds(module.norm) and module.order[:2] == ('conv', 'norm') and is_plain(module.conv):
         weight, bias = folded(module.conv, module.norm)
         module.conv = copy(module.conv)  # heads share convolutions between levels that have a BN each
         module.conv._parameters = dict(weight=nn.Parameter(weight), bias=nn.Parameter(bias))
@@ -130,9 +132,14 @@ class Steps:
 
     def take(self, layer: nn.Module) -> None:
         """Append a layer in deploy form."""
-        if isinstance(layer, ConvNorm):
+        if isinstance(layer, ConvNorm) and is_plain(layer[0]):
             self.take_conv(*layer)
-        elif isinstance(layer, MicroStem) and all(folds(part[-1]) for part in (layer.vertical, layer.horizontal)):
+        elif isinstance(layer, ConvNorm):
+            self.put_in(natural(len(self.order)))
+            self.layers += layer
+            self.order = natural(layer[0].out_channels)
+        elif isinstance(layer, MicroStem) and all(folds(part[-1]) and is_plain(part[0])
+                                                  for part in (layer.vertical, layer.horizontal)):
             vertical, horizontal, *rest = layer
             self.layers.append(DeployStem(folded(*vertical), folded(*horizontal)))
             self.order = natural(horizontal.conv.out_channels)

@@ -1,12 +1,10 @@
 """Evaluating what will be deployed."""
 from mmengine.hooks import Hook
-from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from .form import switch_to_deploy
 
 
-@HOOKS.register_module()
 class SwitchToDeployHook(Hook):
     """Puts the model into its deploy form before it is tested, when its weights are loaded."""
 

@@ -2,10 +2,17 @@
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from micronet_mm.layers.conv_norm import LineConv2d
+
 
 def folds(norm: nn.Module) -> bool:
     """Whether this is BN that only multiplies and adds constants when it does not train."""
     return isinstance(norm, _BatchNorm) and norm.running_mean is not None
+
+
+def is_plain(conv: nn.Module) -> bool:
+    """Whether this is a convolution whose weight and bias do what ``nn.Conv2d`` does with them."""
+    return isinstance(conv, nn.Conv2d) and type(conv).forward in (nn.Conv2d.forward, LineConv2d.forward)
 
 
 def factors(norm: _BatchNorm) -> tuple[Tensor, Tensor]:

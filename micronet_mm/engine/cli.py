@@ -86,6 +86,8 @@ def read_config(path: str, options: Optional[dict] = None) -> Config:
         cfg.merge_from_dict(options or {})
     except (KeyError, TypeError, IndexError) as error:
         raise ValueError(f'--cfg-options does not fit {path}: {error}') from None
+    if 'preprocess_cfg' in cfg and 'model' in cfg:  # mmpose's name for a model-independent data preprocessor
+        cfg.model.setdefault('data_preprocessor', cfg.preprocess_cfg)
     return cfg
 
 
@@ -107,8 +109,6 @@ def load_config(args: argparse.Namespace) -> Config:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
-    if 'preprocess_cfg' in cfg:  # mmpose's name for a model-independent data preprocessor
-        cfg.model.setdefault('data_preprocessor', cfg.preprocess_cfg)
     return cfg
 
 

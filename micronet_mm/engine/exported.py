@@ -27,6 +27,8 @@ def evaluate(cfg: Config, task: str, predictor: Any, read: ReadFrame) -> dict[st
     Raises:
         ValueError: if the file's classes are not the dataset's, or the test set is empty.
     """
+    if not cfg.get('test_dataloader') or not cfg.get('test_evaluator'):
+        raise ValueError('the config has no test_dataloader or no test_evaluator, so there is nothing to evaluate on.')
     init_default_scope(cfg.get('default_scope') or 'mmengine')
     # Images are read and prepared by the predictor, so nothing is left for a pipeline.
     dataset = DATASETS.build({**cfg.test_dataloader.dataset, 'pipeline': [], 'test_mode': True})
