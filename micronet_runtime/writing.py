@@ -24,7 +24,8 @@ def written_whole(path: Path) -> Iterator[Path]:
     Raises:
         InputError: if it cannot be written; nothing is left then but an older file of that name.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.stem}.', suffix=path.suffix)
+    # Names have a limit, to which that of the file may come near.
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.stem[:40]}.', suffix=path.suffix)
     os.close(handle)
     try:
         yield Path(name)

@@ -1,5 +1,6 @@
 """Exported files equal PyTorch, decode as MMLab does, and say what they are."""
 import json
+import os
 import sys
 from copy import deepcopy
 from unittest import mock
@@ -11,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mm import ROOT, write_config
+from mm import ROOT, call, write_config
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from released import normal
@@ -283,6 +284,13 @@ def test_tool_answers_mistakes_in_one_line(detector, arguments, message, monkeyp
     said = run(monkeypatch, capsys, *arguments)
     assert re.match(message, said) and '\n' not in said
     assert not (detector / 'a.onnx').exists()
+
+
+def test_without_onnx_the_tool_says_what_to_install(detector):
+    code = ("import sys; sys.modules['onnx'] = None\n"
+            "sys.argv = ['export.py', 'tiny.py', 'tiny.pth', 'a.onnx']; import export; export.main()")
+    run = call('-W', 'ignore', '-c', code, cwd=detector, env={**os.environ, 'PYTHONPATH': str(ROOT / 'tools')})
+    assert run.stdout.splitlines()[-1].startswith('error: exporting needs onnx, which is not installed: pip install')
 
 
 # ---- What a file says of how images are prepared.

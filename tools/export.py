@@ -10,7 +10,6 @@ from copy import deepcopy
 from pathlib import Path
 
 import _process  # noqa: F401
-from _calibration import calibration_images, to_int8
 from mmengine.runner import load_checkpoint
 
 from micronet_mm import __version__
@@ -19,9 +18,6 @@ from micronet_mm.checkpoint import check_fits
 from micronet_mm.checkpoint.atomic import make_folder_of, refuse_to_overwrite, written_atomically
 from micronet_mm.checkpoint.safe_globals import allow_named
 from micronet_mm.deploy import contract
-from micronet_mm.deploy.assemble import assemble, default_size
-from micronet_mm.deploy.examples import examples, real_image
-from micronet_mm.deploy.export import compare, label, to_onnx
 from micronet_mm.engine.cli import config_parser, one_line_errors, read_config
 from micronet_mm.engine.preflight import find_dicts, require
 
@@ -55,6 +51,11 @@ def parse_args() -> argparse.Namespace:
 
 def export(args: argparse.Namespace) -> str:
     """Write the file; returns what is to be said of it."""
+    from _calibration import calibration_images, to_int8  # here, since onnx and its runtime may be missing
+
+    from micronet_mm.deploy.assemble import assemble, default_size
+    from micronet_mm.deploy.examples import examples, real_image
+    from micronet_mm.deploy.export import compare, label, to_onnx
     if args.out.suffix != '.onnx':
         raise ValueError(f'{args.out} is to be an ONNX file; name one that ends in .onnx.')
     cfg = read_config(args.config, args.cfg_options)
@@ -105,6 +106,7 @@ def export(args: argparse.Namespace) -> str:
 def main() -> None:
     args = parse_args()
     with one_line_errors():
+        import micronet_mm.deploy.export  # noqa: F401  which says what to install where onnx or its runtime is missing
         print(export(args))
 
 

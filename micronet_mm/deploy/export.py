@@ -5,10 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import onnx
-import onnxruntime
 import torch
 from torch import Tensor, nn
+
+try:
+    import onnx
+    import onnxruntime
+except ModuleNotFoundError as error:
+    message = f"exporting needs {error.name}, which is not installed: pip install 'micronet-mm[export]'."
+    raise ModuleNotFoundError(message, name=error.name) from None
 
 from .contract import KEY
 from .layers import DeployStem

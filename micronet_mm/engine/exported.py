@@ -39,9 +39,13 @@ def evaluate(cfg: Config, task: str, predictor: Any, read: ReadFrame) -> dict[st
     evaluator.dataset_meta = dataset.metainfo
     samples = dict(classification=classified, detection=detected, keypoints=posed)[task]
     infos = (dataset.get_data_info(index) for index in range(len(dataset)))
-    for sample in samples(infos, predictor, read):
-        evaluator.process([sample])
-    return evaluator.evaluate(len(dataset))
+    try:
+        for sample in samples(infos, predictor, read):
+            evaluator.process([sample])
+        return evaluator.evaluate(len(dataset))
+    except KeyError as error:
+        raise ValueError(f'the test_evaluator of the config asks for {error}, which an exported file or its dataset '
+                         'does not give; boxes, classes and COCO keypoints can be evaluated.') from error
 
 
 def check_classes(ours: Iterable[str], theirs: Any) -> None:
