@@ -108,14 +108,16 @@ def test_detectors(name, options):
 def test_boxes_are_those_of_mmdet(name):
     pytest.importorskip('mmdet')
     from mmdet.structures import DetDataSample
-    cfg, model = built(CONFIGS / 'demo' / f'{name}.py')
+
+    from micronet_mm.deploy.detection import DetectorBoxes
+    _, model = built(CONFIGS / 'demo' / f'{name}.py')
     image = torch.rand(2, 3, 96, 128) * 4 - 2
     meta = dict(img_shape=(96, 128), ori_shape=(96, 128), batch_input_shape=(96, 128), scale_factor=(1.0, 1.0))
     extents = torch.tensor([[96, 128], [80, 100]])  # without padding
     samples = [DetDataSample(metainfo={**meta, 'img_shape': tuple(extent)}) for extent in extents.tolist()]
     with torch.no_grad():
         theirs = model.predict(image, samples, rescale=False)
-        boxes, scores, labels, images = assemble(cfg, 'detection', model, inside=False, deploy=False)(image, extents)
+        boxes, scores, labels, images = DetectorBoxes(model)(image, extents)
     for number, sample in enumerate(theirs):
         found = sample.pred_instances
         mine = images == number
@@ -164,7 +166,7 @@ def test_suppression_that_onnx_has_not_is_refused():
 def test_keypoint_models(options):
     pytest.importorskip('mmpose')
     cfg, model = built(CONFIGS / 'demo' / 'keypoint_micronet_m0_demo.py')
-    size = default_size(cfg, 'keypoints')
+    size = default_size(cfg)
     assert size == (176, 128)
     # What random heatmaps look like is sharpened: between pixels DARK divides by their curvature.
     nn.init.normal_(model.head.final_layer.weight, std=3)

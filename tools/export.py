@@ -63,7 +63,7 @@ def export(args: argparse.Namespace) -> str:
     refuse_to_overwrite(args.out, args.config, args.checkpoint)
     require(args.checkpoint, 'the export', 'Name an existing checkpoint.')
     task = 'features' if args.backbone else contract.task_of(cfg)
-    size = tuple(args.size) if args.size else default_size(cfg, task)
+    size = tuple(args.size) if args.size else default_size(cfg)
     open_size = args.open_size or size is None
     if task == 'detection' and not args.raw and args.open_batch:
         raise ValueError('--open-batch: boxes are suppressed image by image, so the number of images is part of the '

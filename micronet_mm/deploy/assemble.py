@@ -19,7 +19,8 @@ def assemble(cfg: Config, task: str, model: nn.Module, raw: bool = False, inside
         model: built from the config; it is changed.
         raw: give logits, maps or heatmaps.
         inside: take pixels from 0 to 255.
-        deploy: put the model into its deploy form.
+        deploy: put the model into its deploy form; without, it is what the form is compared with, down to MMLab's own
+            decoding of boxes.
 
     Raises:
         ValueError: if the model's decoding has no place in a graph.
@@ -37,7 +38,7 @@ def assemble(cfg: Config, task: str, model: nn.Module, raw: bool = False, inside
         found = Scores(model, raw)
     elif task == 'detection':
         from .detection import DetectorBoxes, DetectorMaps
-        found = DetectorMaps(model) if raw else DetectorBoxes(model)
+        found = DetectorMaps(model) if raw else DetectorBoxes(model, exportable=deploy)
     else:
         from .keypoints import PoseModel
         found = PoseModel(model, not raw, dataset_meta(cfg, model)['flip_indices'])
@@ -47,7 +48,7 @@ def assemble(cfg: Config, task: str, model: nn.Module, raw: bool = False, inside
     return found.eval()
 
 
-def default_size(cfg: Config, task: str) -> Optional[tuple[int, int]]:
+def default_size(cfg: Config) -> Optional[tuple[int, int]]:
     """Height and width that the test pipeline gives every image, None if they vary."""
     size: Any = None
     for step in test_pipeline(cfg):

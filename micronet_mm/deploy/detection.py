@@ -2,7 +2,7 @@
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Union
 from unittest import mock
 
@@ -45,26 +45,32 @@ class DetectorBoxes(nn.Module):
     Takes images (N, 3, H, W), and the heights and widths that they have without padding, (N, 2), to which boxes are
     clipped before suppression, as mmdet does. Gives what is left after suppression and above the score threshold, best
     first: boxes (M, 4) in pixels of the input, scores (M), labels (M), and of which image (M). Masks are left out.
+
+    Args:
+        model: of mmdet.
+        exportable: predict by operations that have a place in ONNX; otherwise as mmdet does, to compare with.
     """
 
     takes_extent = True
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, exportable: bool = True) -> None:
         super().__init__()
         self.model = model
+        self.exportable = exportable
         if getattr(model, 'roi_head', None) is not None:
             model.roi_head.mask_head = None
         self.output_names = ['boxes', 'scores', 'labels', 'images']
 
     def forward(self, image: Tensor, extent: Tensor) -> tuple[Tensor, ...]:
-        size = tuple(map(int, image.shape[2:]))  # mmdet copies it, so nothing that is traced would come through
-        samples = [DetDataSample(metainfo=dict(img_shape=size, ori_shape=size, pad_shape=size, batch_input_shape=size,
-                                               scale_factor=(1.0, 1.0))) for _ in range(image.shape[0])]
+        # Plain numbers: mmdet copies them, so nothing that is traced would come through.
+        size = tuple(map(int, image.shape[2:]))
+        samples = [DetDataSample(metainfo=dict(img_shape=tuple(map(int, sides)), ori_shape=size, pad_shape=size,
+                                               batch_input_shape=size, scale_factor=(1.0, 1.0))) for sides in extent]
         edges = Edges(extent)
-        with exportable_mmdet(edges):
+        with exportable_mmdet(edges) if self.exportable else nullcontext():
             found = [sample.pred_instances for sample in self.model.predict(image, samples, rescale=False)]
         stages = 1 if getattr(self.model, 'roi_head', None) is None else 2
-        if len(samples) > 1 and edges.taken != stages * len(samples):
+        if self.exportable and len(samples) > 1 and edges.taken != stages * len(samples):
             raise ValueError(f'the head of this {type(self.model).__name__} decodes the boxes of an image in parts, so '
                              'it is exported for one image at a time; leave --batch out.')
         numbers = torch.cat([torch.full_like(each.labels, number) for number, each in enumerate(found)])

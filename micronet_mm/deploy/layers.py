@@ -1,5 +1,6 @@
 """What a network in deploy form is made of."""
 from collections.abc import Sequence
+from copy import deepcopy
 
 import torch
 import torch.nn.functional as F
@@ -78,7 +79,7 @@ class DeployBlock(nn.Sequential):
 
 
 class DeployShiftMax(nn.Module):
-    """Shift-Max of channels that lie in some order, its squeeze two pointwise convolutions.
+    """Shift-Max of channels that lie in some order, its squeeze two matrix products.
 
     Args:
         layer: what it is made of.
@@ -104,9 +105,9 @@ class DeployShiftMax(nn.Module):
         elif isinstance(layer, StaticShiftMax):
             self.squeeze = None
             self.register_buffer('z', layer.z[rows].view(1, -1) * (2 / 3))
-        self.attention = layer.attention
-        if layer.attention is not None:
-            layer.attention.conv.weight.copy_(layer.attention.conv.weight[:, back])
+        self.attention = deepcopy(layer.attention)
+        if self.attention is not None:
+            self.attention.conv.weight.copy_(layer.attention.conv.weight[:, back])
 
     def coefficients(self, x: Tensor) -> Tensor:
         """(N, K * J * C, 1, 1)."""
