@@ -117,7 +117,7 @@ def build(network: Network, configs: Path, seed: int = 0) -> Built:
     cfg.merge_from_dict(network.options or {})
     cfg.model.get('backbone', {}).pop('init_cfg', None)
     task = task_of(cfg)
-    size = default_size(cfg, task) or (320, 320)
+    size = default_size(cfg) or (320, 320)
     model = build_model(cfg)
     plain = assemble(cfg, task, model, raw=True, inside=False, deploy=False)
     give_statistics(model, plain, size)
