@@ -1,8 +1,10 @@
 # make demo        install, then train and evaluate RetinaNet with MicroNet-M3 on generated pictures
 # make demo-cls    install, then train MicroNet-M0 on handwritten digits
+# make demo-micro install, then train and evaluate a detector of Micro-Blocks on generated pictures
 # make demo-path   install, then train the six networks of Table 2 on handwritten digits, three seeds each
 # make demo-pose   install, then train and evaluate keypoints with MicroNet-M0 on generated pictures
-# make tables      count the paper's tables anew into docs/paper_tables.md
+# make tables      count the paper's tables anew into docs/paper_tables.md, and detectors into docs/detector_costs.md
+# make ablation    install, then train the detector of demo-micro with other blocks and heads, three seeds each
 # make figures     draw the paper's figures anew into docs/figures
 # make test        install, then lint and test
 # make proofs      the slow tests: what the demos promise
@@ -19,8 +21,9 @@ FIGURES := data/figures
 DIGITS := data/digits
 DEMO := work_dirs/demo
 POSE := work_dirs/demo-pose
+MICRO := work_dirs/demo-micro
 
-.PHONY: env demo demo-cls demo-path demo-pose tables figures test test-onedl lint proofs sanitize
+.PHONY: env demo demo-cls demo-micro demo-path demo-pose ablation tables figures test test-onedl lint proofs sanitize
 
 env: $(READY)
 
@@ -30,6 +33,7 @@ $(READY): setup.py tools/install.sh $(wildcard requirements/*.txt)
 
 tables: $(READY)
 	$(PY) -W ignore tools/paper_tables.py --markdown docs/paper_tables.md
+	$(PY) -W ignore tools/detector_costs.py --markdown docs/detector_costs.md
 
 figures: $(READY)
 	$(PY) -W ignore tools/paper_figures.py --out-dir docs/figures
@@ -60,6 +64,14 @@ $(DIGITS)/train: | $(READY)
 
 demo-cls: $(READY) $(DIGITS)/train
 	$(PY) tools/train.py configs/demo/imagenet_micronet_m0_digits.py --work-dir work_dirs/demo-cls
+
+demo-micro: $(READY) $(FIGURES)/annotations/train.json
+	$(PY) tools/train.py configs/demo/micro_det_m3_demo.py --work-dir $(MICRO)
+	$(PY) tools/demo_report.py $(MICRO)
+
+ablation: $(READY) $(FIGURES)/annotations/train.json
+	$(PY) -W ignore tools/ablate_detector.py blocks
+	$(PY) -W ignore tools/ablate_detector.py heads
 
 demo-path: $(READY) $(DIGITS)/train
 	$(PY) -W ignore tools/demo_path.py

@@ -34,6 +34,14 @@ ARGUMENTS = {
         (FEATURES, )),
     'InvertedResidualHeatmapHead': (dict(in_channels=16, out_channels=3, widths=(8, 8, 8)), dict(
         strides=(8, 8, 4), kernel_size=5, expansion=2, norm_cfg=NORM, in_stride=8, init_cfg=NO_INIT), (FEATURES, )),
+    'MicroPAFPN': (dict(in_channels=(16, 16), out_channels=8, block=dict(type='MicroBlockA'), expansions=[(1, 1)] * 2),
+                   dict(norm_cfg=NORM, init_cfg=NO_INIT), (FEATURES, FEATURES[..., :4, :4])),
+    'MicroDetHead': (dict(
+        num_classes=3, in_channels=16, feat_channels=8, block=dict(type='MicroBlockA'), anchor_generator=dict(
+            type='AnchorGenerator', ratios=[1.0], octave_base_scale=5, scales_per_octave=1, strides=[8])),
+        dict(stacked_convs=1, norm_cfg=NORM, init_cfg=NO_INIT, reg_max=3), (FEATURES, )),
+    'SeparableBlock': (dict(in_channels=16, out_channels=8), dict(
+        kernel_size=5, stride=2, expansion=(1, 2), norm_cfg=NORM, act_cfg=dict(type='ReLU')), FEATURES),
     'MicroNetClsHead': (dict(in_channels=16, hidden_channels=8), dict(
         num_classes=5, dropout=0.5, loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1), topk=1, cal_acc=True,
         init_cfg=NO_INIT), (FEATURES, )),
@@ -52,8 +60,8 @@ ARGUMENTS = {
         stride=(2, 1), padding=(1, 0), groups=4, conv_cfg=dict(type='Conv2d'), norm_cfg=None), FEATURES),
     'ChannelRoll': (dict(groups=4), dict(steps=2, shift='paper'), FEATURES),
 }
-HOSTS = dict(MicroHeatmapHead='mmpose', InvertedResidualHeatmapHead='mmpose', MicroNetClsHead='mmpretrain',
-             MobileNetV2Narrow='mmpretrain', MobileNetV3Small='mmpretrain')
+HOSTS = dict(MicroDetHead='mmdet', MicroHeatmapHead='mmpose', InvertedResidualHeatmapHead='mmpose',
+             MicroNetClsHead='mmpretrain', MobileNetV2Narrow='mmpretrain', MobileNetV3Small='mmpretrain')
 CASES = [(name, argument) for name, (_, offered, _) in ARGUMENTS.items() for argument in (*offered, 'all of them')]
 
 

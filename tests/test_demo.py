@@ -3,6 +3,7 @@ import json
 import sys
 from pathlib import Path
 
+import _trainings
 import demo_path
 import demo_report
 import pytest
@@ -109,6 +110,7 @@ def test_report_of_nothing_is_one_line(runs, report, tmp_path):
 @pytest.mark.parametrize(('name', 'metric'), [
     ('retinanet_micronet_m3_demo', 'coco/bbox_mAP_50'),
     ('faster_rcnn_micronet_m3_demo', 'coco/bbox_mAP_50'),
+    ('micro_det_m3_demo', 'coco/bbox_mAP_50'),
     ('keypoint_micronet_m0_demo', 'coco/AP'),
 ])
 def test_demo_reaches_0_60_on_held_out_images(name, metric, tmp_path):
@@ -125,16 +127,18 @@ def test_the_path_is_trained_as_the_digits_demo(tmp_path):
     pytest.importorskip('mmpretrain')
     digits = Config.fromfile(demo_path.DEMO)
     for row in demo_path.TABLES['2'].rows:
-        folder = demo_path.prepare(row, epochs=3, seed=1, work_dir=tmp_path)
-        cfg = Config.fromfile(folder / demo_path.CONFIG)
+        cfg = demo_path.config(row, epochs=3, seed=1)
         assert cfg.train_dataloader == digits.train_dataloader and cfg.optim_wrapper == digits.optim_wrapper
         assert (cfg.train_cfg.max_epochs, cfg.param_scheduler.T_max, cfg.randomness.seed) == (3, 3, 1)
         assert cfg.model.backbone == Config.fromfile(ROOT / 'configs' / f'{row.config}.py').model.backbone
-        assert demo_path.accuracy(folder, 3) is None
+        folder = _trainings.prepare(cfg, tmp_path / Path(row.config).name)
+        assert Config.fromfile(folder / _trainings.CONFIG).model == cfg.model
+        assert _trainings.evaluated(folder, 3) is None
         scalars = folder / '20200101_000000' / 'vis_data' / 'scalars.json'
         scalars.parent.mkdir(parents=True)
-        scalars.write_text('{"accuracy/top1": 12.5, "step": 2}\n{"accuracy/top1": 87.5, "step": 3}\n{"acc')
-        assert demo_path.train(row, 3, folder) == 87.5
+        scalars.write_text('{"loss": 1, "lr": 1, "step": 3}\n{"accuracy/top1": 12.5, "step": 2}\n'
+                           '{"accuracy/top1": 87.5, "step": 3}\n{"acc')
+        assert _trainings.train(folder, 3)['accuracy/top1'] == 87.5
 
 
 @pytest.mark.slow

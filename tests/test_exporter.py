@@ -32,6 +32,7 @@ from micronet_mm.engine.preflight import find_dicts
 pytestmark = pytest.mark.filterwarnings('ignore::DeprecationWarning', 'ignore::UserWarning',
                                         'ignore::torch.jit.TracerWarning')
 CONFIGS = ROOT / 'configs'
+DETECTORS = ['retinanet_micronet_m3_demo', 'faster_rcnn_micronet_m3_demo', 'micro_det_m3_demo']
 
 
 @pytest.fixture(autouse=True)
@@ -97,6 +98,8 @@ def test_a_backbone_gives_its_maps():
     ('retinanet_micronet_m3_demo', dict(batch=2, inside=False)),
     ('retinanet_micronet_m3_demo', dict(raw=True, open_size=True, open_batch=True)),
     ('faster_rcnn_micronet_m3_demo', dict(open_size=True)),
+    ('micro_det_m3_demo', dict(open_size=True)),
+    ('micro_det_m3_demo', dict(raw=True, batch=2)),
 ], ids=str)
 def test_detectors(name, options):
     pytest.importorskip('mmdet')
@@ -104,16 +107,16 @@ def test_detectors(name, options):
     exported(cfg, model, 'detection', (96, 128), **options)
 
 
-@pytest.mark.parametrize('name', ['retinanet_micronet_m3_demo', 'faster_rcnn_micronet_m3_demo'])
+@pytest.mark.parametrize('name', DETECTORS)
 def test_boxes_are_those_of_mmdet(name):
     pytest.importorskip('mmdet')
     from mmdet.structures import DetDataSample
 
     from micronet_mm.deploy.detection import DetectorBoxes
     _, model = built(CONFIGS / 'demo' / f'{name}.py')
-    image = torch.rand(2, 3, 96, 128) * 4 - 2
+    image = torch.rand(1 if name.startswith('micro') else 2, 3, 96, 128) * 4 - 2  # GFL decodes an image in parts
     meta = dict(img_shape=(96, 128), ori_shape=(96, 128), batch_input_shape=(96, 128), scale_factor=(1.0, 1.0))
-    extents = torch.tensor([[96, 128], [80, 100]])  # without padding
+    extents = torch.tensor([[80, 100], [96, 128]])[:len(image)]  # without padding
     samples = [DetDataSample(metainfo={**meta, 'img_shape': tuple(extent)}) for extent in extents.tolist()]
     with torch.no_grad():
         theirs = model.predict(image, samples, rescale=False)
@@ -127,17 +130,18 @@ def test_boxes_are_those_of_mmdet(name):
         assert torch.equal(labels[mine], found.labels)
 
 
-@pytest.mark.parametrize('name', ['retinanet_micronet_m3_demo', 'faster_rcnn_micronet_m3_demo'])
+@pytest.mark.parametrize('name', DETECTORS)
 def test_a_file_traced_where_nothing_is_found_finds_boxes(name):
     pytest.importorskip('mmdet')
     cfg, model = built(CONFIGS / 'demo' / f'{name}.py')
     whole = assemble(cfg, 'detection', model, inside=False)
-    images = [torch.rand(1, 3, 96, 128, generator=torch.Generator().manual_seed(seed)) * 4 - 2 for seed in range(12)]
-    test_cfg = model.test_cfg if 'retina' in name else model.roi_head.test_cfg
+    patches = [torch.rand(1, 3, 3, 4, generator=torch.Generator().manual_seed(seed)) * 4 - 2 for seed in range(12)]
+    images = [nn.functional.interpolate(each, scale_factor=32) for each in patches]
+    test_cfg = model.roi_head.test_cfg if 'rcnn' in name else model.test_cfg
     with torch.no_grad():
         best = sorted((float(whole(image, torch.tensor([[96, 128]]))[1].max()), i) for i, image in enumerate(images))
     threshold = (best[0][0] + best[-1][0]) / 2  # between what two of the images give
-    for settings_ in (test_cfg, getattr(model, 'bbox_head', test_cfg).test_cfg if 'retina' in name else test_cfg):
+    for settings_ in (test_cfg, test_cfg if 'rcnn' in name else model.bbox_head.test_cfg):
         settings_.score_thr = threshold
     with mock.patch('torch.rand', lambda *shape, **options: (images[best[0][1]] + 2) / 4 / 255):
         content = to_onnx(whole, (96, 128)).SerializeToString()

@@ -1,4 +1,6 @@
 """Evaluating what will be deployed."""
+from copy import deepcopy
+
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -6,7 +8,11 @@ from .form import switch_to_deploy
 
 
 class SwitchToDeployHook(Hook):
-    """Puts the model into its deploy form before it is tested, when its weights are loaded."""
+    """Has the deploy form of the model tested, with its weights as they are then.
 
-    def before_test(self, runner: Runner) -> None:
-        switch_to_deploy(getattr(runner.model, 'module', runner.model))
+    The form is made of a copy: MMEngine's EMAHook exchanges the weights of the trained one around the test.
+    """
+    priority = 'LOW'
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        runner.model = switch_to_deploy(deepcopy(getattr(runner.model, 'module', runner.model)))

@@ -5,11 +5,13 @@ from .arch import ARCHS, RELEASED, Arch, Row, get_arch
 from .blocks import MicroBlockA, MicroBlockB, MicroBlockC, MicroBlockE, MicroStem
 from .classifier import MicroNetClassifier
 from .hosted import HOSTED, load_hosted, register_hosted
+from .micro_pafpn import MicroPAFPN
 from .micronet import MicroNet
+from .separable_block import SeparableBlock
 
 __all__ = [
     'ARCHS', 'RELEASED', 'Arch', 'MicroBlockA', 'MicroBlockB', 'MicroBlockC', 'MicroBlockE', 'MicroNet',
-    'MicroNetClassifier', 'MicroStem', 'Row', 'get_arch'
+    'MicroNetClassifier', 'MicroPAFPN', 'MicroStem', 'Row', 'SeparableBlock', 'get_arch'
 ]
 
 register_hosted()

@@ -11,6 +11,7 @@ from mmengine.registry import MODELS
 # Class name -> (module here that defines it, package it builds on, extra that installs that package).
 HOSTED = {
     'InvertedResidualHeatmapHead': ('micronet_mm.models.inverted_residual_head', 'mmpose', 'pose'),
+    'MicroDetHead': ('micronet_mm.models.micro_det_head', 'mmdet', 'det'),
     'MicroHeatmapHead': ('micronet_mm.models.heatmap_head', 'mmpose', 'pose'),
     'MicroNetClsHead': ('micronet_mm.models.cls_head', 'mmpretrain', 'cls'),
     'MobileNetV2Narrow': ('micronet_mm.models.mobilenetv2_narrow', 'mmpretrain', 'cls'),

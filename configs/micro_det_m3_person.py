@@ -1,0 +1,8 @@
+# micro_det_m3 for people alone, to stand in front of a keypoint model.
+_base_ = './micro_det_m3.py'
+
+model = dict(bbox_head=dict(num_classes=1))
+people = dict(metainfo=dict(classes=('person', )))
+train_dataloader = dict(dataset=people)
+val_dataloader = dict(dataset=people)
+test_dataloader = val_dataloader

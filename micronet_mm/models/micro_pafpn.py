@@ -1,0 +1,75 @@
+"""A feature pyramid of Micro-Blocks for detectors."""
+from collections.abc import Sequence
+from typing import Optional
+
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+from .deployable import Deployable
+
+
+@MODELS.register_module()
+class MicroPAFPN(BaseModule, Deployable):
+    """Path aggregation (PANet, arXiv:1803.01534) whose laterals, top-down and bottom-up steps are Micro-Blocks.
+
+    A lateral brings each of the backbone's maps to the common width. On the way down the pyramid a map is enlarged,
+    added to the finer lateral and refined by a block; on the way up a block of stride 2 brings a map to the size of
+    the next, which is added and refined. Where a block reads several maps, these are summed: a group convolution over
+    concatenated maps would leave most groups with one of them only.
+
+    Args:
+        in_channels: widths of the backbone's maps, finest first.
+        out_channels: width of the pyramid.
+        block: of all steps, what ``MODELS`` builds, less its widths and stride: mostly a Micro-Block.
+        expansions: (e1, e2) of each lateral. Wide maps need none, narrow ones are widened on the way.
+        norm_cfg: normalization layer.
+        init_cfg: as in MMEngine's BaseModule.
+
+    Shapes: a tuple of (N, in_channels[i], H / 2^i, W / 2^i), rounded up, to the same with ``out_channels``.
+
+    Raises:
+        ValueError: if there is not one expansion for each map.
+
+    Example:
+        >>> import torch
+        >>> neck = MicroPAFPN((24, 80, 864), 96, dict(type='MicroBlockA', kernel_size=5))
+        >>> maps = [torch.rand(1, c, s, s) for c, s in ((24, 40), (80, 20), (864, 10))]
+        >>> [tuple(m.shape[1:]) for m in neck(maps)]
+        [(96, 40, 40), (96, 20, 20), (96, 10, 10)]
+    """
+
+    def __init__(self,
+                 in_channels: Sequence[int],
+                 out_channels: int,
+                 block: dict,
+                 expansions: Sequence[Sequence[int]] = ((2, 2), (1, 2), (1, 1)),
+                 norm_cfg: dict = dict(type='BN'),
+                 init_cfg: Optional[dict] = None) -> None:
+        super().__init__(init_cfg)
+        if len(expansions) != len(in_channels):
+            raise ValueError(f'MicroPAFPN needs an expansion for each map; got {len(expansions)} expansions for '
+                             f'{len(in_channels)} in_channels.')
+
+        def blocks(widths: Sequence[int], **settings) -> nn.ModuleList:
+            return nn.ModuleList(MODELS.build({**block, 'norm_cfg': norm_cfg, 'in_channels': width,
+                                               'out_channels': out_channels, **settings}) for width in widths)
+
+        self.in_channels = tuple(in_channels)
+        self.out_channels = out_channels
+        steps = [out_channels] * (len(in_channels) - 1)
+        self.laterals = nn.ModuleList(blocks([width], expansion=expansion)[0]
+                                      for width, expansion in zip(in_channels, expansions))
+        self.top_down = blocks(steps)
+        self.downsample = blocks(steps, stride=2)
+        self.bottom_up = blocks(steps)
+
+    def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        maps = [lateral(feat) for lateral, feat in zip(self.laterals, feats)]
+        for i in reversed(range(len(maps) - 1)):
+            enlarged = F.interpolate(maps[i + 1], size=maps[i].shape[2:], mode='nearest')
+            maps[i] = self.top_down[i](maps[i] + enlarged)
+        for i in range(len(maps) - 1):
+            maps[i + 1] = self.bottom_up[i](maps[i + 1] + self.downsample[i](maps[i]))
+        return tuple(maps)

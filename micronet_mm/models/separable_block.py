@@ -1,0 +1,35 @@
+"""What other small detectors have where Micro-Blocks stand here, to compare with."""
+from typing import Optional, Sequence
+
+from mmcv.cnn import DepthwiseSeparableConvModule
+from mmengine.registry import MODELS
+
+
+@MODELS.register_module()
+class SeparableBlock(DepthwiseSeparableConvModule):
+    """A depthwise and a dense pointwise convolution, each with normalization and activation.
+
+    mmcv's DepthwiseSeparableConvModule with the arguments of a Micro-Block, so that a config can exchange them.
+
+    Args:
+        in_channels: Cin.
+        out_channels: C.
+        kernel_size: k of the depthwise convolution, odd.
+        stride: of the depthwise convolution.
+        expansion: taken and not used: there is nothing wider in between.
+        norm_cfg: normalization layer.
+        act_cfg: activation, behind both.
+
+    Shapes: (N, Cin, H, W) to (N, C, ceil(H / stride), ceil(W / stride)).
+    """
+
+    def __init__(self,
+                 in_channels: int,
+                 out_channels: int,
+                 kernel_size: int = 3,
+                 stride: int = 1,
+                 expansion: Optional[Sequence[int]] = None,
+                 norm_cfg: dict = dict(type='BN'),
+                 act_cfg: dict = dict(type='ReLU6')) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, stride, kernel_size // 2, norm_cfg=norm_cfg,
+                         act_cfg=act_cfg)
