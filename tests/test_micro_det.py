@@ -120,6 +120,14 @@ def test_recipe(name):
     assert cfg['val_dataloader']['dataset'].get('metainfo', {}).get('classes') == classes
 
 
+@pytest.mark.parametrize('name', SHIPPED)
+def test_a_head_can_say_what_a_place_in_the_middle_reaches(name):
+    """And somewhat more, for places are not quite in the middle."""
+    head = shipped(name).model.bbox_head
+    size = 416 if '416' in name else 320
+    assert head.reg_max * head.anchor_generator.strides[-1] >= 0.7 * size
+
+
 @pytest.mark.parametrize('name', ['micro_det_m0', 'micro_det_m3_person'])
 def test_trains_and_predicts(name):
     train_and_predict(shipped(name))
