@@ -5,4 +5,4 @@ model = dict(
     backbone=dict(
         arch='m1', init_cfg=dict(type='Pretrained', checkpoint='checkpoints/micronet_m1.pth', prefix='backbone.')),
     neck=dict(in_channels=[16, 32, 576], out_channels=96),
-    bbox_head=dict(in_channels=96, feat_channels=96))
+    bbox_head=dict(in_channels=96))

@@ -7,6 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmcv.cnn import ConvModule
+from mmengine.hooks import EMAHook
+from mmengine.runner import get_priority
 from released import ARCHS, normal
 from test_golden import network
 from torch import nn
@@ -139,13 +141,24 @@ def test_a_network_may_be_asked_twice():
     assert torch.equal(backbone(x)[-1], once) and (once - before).abs().max() < 1e-5 * before.abs().max()
 
 
-def test_the_hook_has_a_copy_tested():
-    """Whoever exchanges the weights around the test, as MMEngine's EMAHook does, finds the model as it was."""
-    backbone = MicroNet('m0')
+def test_the_hook_has_averaged_weights_tested():
+    """MMEngine's EMAHook puts them into the model before the test, and its own back behind it."""
+    backbone, averaged = unsettled(MicroNet('m0')).double(), unsettled(MicroNet('m0')).double()
+    for parameter in averaged.parameters():
+        parameter.data.mul_(0.9)
+    x = torch.randn(1, 3, 64, 64).double()
+    before, expected = copy.deepcopy(backbone.state_dict()), copy.deepcopy(averaged).eval()(x)[-1]
+    ema = EMAHook()
+    ema.src_model, ema.ema_model = backbone, SimpleNamespace(module=averaged, update_buffers=True)
     runner = SimpleNamespace(model=SimpleNamespace(module=backbone))
-    SwitchToDeployHook().before_test_epoch(runner)
+    hooks = sorted([SwitchToDeployHook(), ema], key=lambda hook: get_priority(hook.priority))
+    for hook in hooks:
+        hook.before_test_epoch(runner)
     assert any(isinstance(m, DeployStem) for m in runner.model.modules())
-    assert not any(isinstance(m, DeployStem) for m in backbone.modules())
+    assert (runner.model(x)[-1] - expected).abs().max() < 1e-9 * expected.abs().max()
+    for hook in hooks:
+        hook.after_test_epoch(runner)
+    assert all(torch.equal(value, before[name]) for name, value in backbone.state_dict().items())
 
 
 def test_a_keypoint_model_is_switched_by_its_own_method():

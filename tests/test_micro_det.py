@@ -84,7 +84,7 @@ def test_people_and_their_poses_take_less_than_half_a_billion():
 
 @pytest.mark.parametrize('name', SHIPPED)
 def test_recipe(name):
-    """That of NanoDet-Plus at 320 x 320."""
+    """It follows that of NanoDet-Plus at 320 x 320."""
     cfg, train, test = recipe(name)
     size = (416, 416) if '416' in name else (320, 320)
     square = dict(type='Resize', scale=size, keep_ratio=False)
@@ -156,9 +156,14 @@ def test_as_many_expansions_as_maps():
         MicroPAFPN((8, 16), 16, BLOCK)
 
 
+def test_as_many_maps_as_are_read():
+    with pytest.raises(ValueError, match=r'^MicroPAFPN reads 3 maps, as in_channels=\(8, 8, 8\) says; got 2\.$'):
+        MicroPAFPN((8, 8, 8), 16, BLOCK)([torch.rand(1, 8, 4, 4), torch.rand(1, 8, 2, 2)])
+
+
 def head(**settings):
     cfg = shipped('micro_det_m3').model.bbox_head.to_dict()
-    head = MODELS.build({**cfg, 'num_classes': 3, 'in_channels': 16, 'feat_channels': 16, **settings})
+    head = MODELS.build({**cfg, 'num_classes': 3, 'in_channels': 16, **settings})
     head.init_weights()
     return head
 
@@ -203,6 +208,8 @@ def test_a_separable_block_has_the_shape_of_a_micro_block():
     for stride in (1, 2):
         theirs = MODELS.build(dict(type='MicroBlockA', in_channels=8, out_channels=12, kernel_size=5, stride=stride))
         assert SeparableBlock(8, 12, 5, stride).eval()(x).shape == theirs.eval()(x).shape
+    with pytest.raises(ValueError, match=r'^kernel_size=4 of SeparableBlock must be odd'):
+        SeparableBlock(8, 12, 4)
 
 
 def maps(model, image):
@@ -235,7 +242,7 @@ def data(tmp_path_factory):
 NARROW = '''
 model = dict(
     backbone=dict(arch='m0'), neck=dict(in_channels=[12, 32, 384], out_channels=16),
-    bbox_head=dict(in_channels=16, feat_channels=16), test_cfg=dict(score_thr=0.0))
+    bbox_head=dict(in_channels=16), test_cfg=dict(score_thr=0.0))
 train_cfg = dict(max_epochs=2, val_interval=2)
 default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=3), visualization=dict(draw=False))
 custom_hooks = [_base_.averaging, *_base_.custom_hooks]
@@ -296,7 +303,10 @@ def test_the_ablation_exchanges_one_thing_at_a_time():
     assert (demo.train_cfg.max_epochs, demo.param_scheduler[1].end, demo.randomness.seed) == (2, 2, 1)
     for name in [name for table in ablate_detector.TABLES.values() for name in table]:
         cfg = ablate_detector.config(name, epochs=2, seed=1)
-        assert cfg.model.backbone == demo.model.backbone
+        assert cfg.model.backbone == demo.model.backbone and cfg.model.test_cfg == demo.model.test_cfg
+        assert (cfg.model.neck == demo.model.neck) != (cfg.model.bbox_head == demo.model.bbox_head) or (
+            name in ('demo/micro_det_m3_demo', 'ablation/micro_det_separable'))
+        assert (cfg.val_dataloader, cfg.val_evaluator) == (demo.val_dataloader, demo.val_evaluator)
         assert (cfg.train_dataloader, cfg.optim_wrapper, cfg.param_scheduler) == (
             demo.train_dataloader, demo.optim_wrapper, demo.param_scheduler)
     cost, separable = (count_config(ablate_detector.config(name, 2, 0), (160, 160)).total.madds

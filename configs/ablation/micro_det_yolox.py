@@ -11,5 +11,4 @@ model = dict(
         feat_channels=40,
         stacked_convs=2,
         norm_cfg=dict(type='BN')),
-    train_cfg=dict(_delete_=True, assigner=dict(type='SimOTAAssigner', center_radius=2.5)),
-    test_cfg=dict(_delete_=True, score_thr=0.001, nms=dict(type='nms', iou_threshold=0.65)))
+    train_cfg=dict(_delete_=True, assigner=dict(type='SimOTAAssigner', center_radius=2.5)))

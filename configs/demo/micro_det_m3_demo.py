@@ -5,7 +5,7 @@ _base_ = ['../micro_det_m3.py', '../_base_/demo_figures.py']
 model = dict(
     backbone=dict(init_cfg=None),
     neck=dict(out_channels=64),
-    bbox_head=dict(num_classes=4, in_channels=64, feat_channels=64, anchor_generator=dict(octave_base_scale=4)))
+    bbox_head=dict(num_classes=4, in_channels=64, anchor_generator=dict(octave_base_scale=4)))
 
 train_dataloader = _base_.demo.train_dataloader
 val_dataloader = _base_.demo.val_dataloader

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple, Optional
 
 from mmengine.config import Config
-from mmengine.utils import get_installed_path
+from mmengine.hub import get_config
 
 from .from_config import count_config
 
@@ -72,9 +72,9 @@ def count_detectors(configs: Path) -> list[CountedDetector]:
 def count_detector(row: DetectorRow, configs: Path) -> CountedDetector:
     if row.config is None:
         return CountedDetector(row, row.params * 1e6, row.madds * 1e6)
-    host, _, name = row.config.rpartition('::')
-    folder = Path(get_installed_path(host)) / '.mim' / 'configs' if host else configs
-    total = count_config(Config.fromfile(folder / f'{name}.py'), (row.size, row.size)).total
+    file = f'{row.config}.py'
+    cfg = get_config(file) if '::' in row.config else Config.fromfile(configs / file)
+    total = count_config(cfg, (row.size, row.size)).total
     return CountedDetector(row, total.params, total.madds)
 
 

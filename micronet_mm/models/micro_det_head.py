@@ -1,7 +1,7 @@
 """GFL's head with Micro-Blocks in place of its convolutions."""
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Optional
 
 from mmdet.models.dense_heads import GFLHead
 from mmengine.registry import MODELS
@@ -20,9 +20,9 @@ class MicroDetHead(GFLHead, Deployable):
         num_classes: number of classes.
         in_channels: width of the pyramid.
         block: what ``MODELS`` builds, less its widths: mostly a Micro-Block, which is to keep height and width.
-        feat_channels: width of the blocks.
+        feat_channels: width of the blocks; defaults to ``in_channels``.
         stacked_convs: number of blocks on each level.
-        norm_cfg: normalization layer.
+        norm_cfg: normalization layer, unless ``block`` has one.
         init_cfg: of what predicts; the blocks initialize themselves. At first nothing is found.
         **kwargs: as for mmdet's GFLHead.
 
@@ -34,7 +34,7 @@ class MicroDetHead(GFLHead, Deployable):
                  num_classes: int,
                  in_channels: int,
                  block: dict,
-                 feat_channels: int,
+                 feat_channels: Optional[int] = None,
                  stacked_convs: int = 2,
                  norm_cfg: dict = dict(type='BN'),
                  init_cfg: dict = dict(type='Normal', override=[
@@ -43,8 +43,8 @@ class MicroDetHead(GFLHead, Deployable):
                  ]),
                  **kwargs: Any) -> None:
         self.block = block
-        super().__init__(num_classes, in_channels, feat_channels=feat_channels, stacked_convs=stacked_convs,
-                         norm_cfg=norm_cfg, init_cfg=init_cfg, **kwargs)
+        super().__init__(num_classes, in_channels, feat_channels=feat_channels or in_channels,
+                         stacked_convs=stacked_convs, norm_cfg=norm_cfg, init_cfg=init_cfg, **kwargs)
 
     def _init_layers(self) -> None:
         widths = [self.in_channels] + [self.feat_channels] * self.stacked_convs
@@ -52,7 +52,7 @@ class MicroDetHead(GFLHead, Deployable):
 
         def blocks() -> nn.Sequential:
             return nn.Sequential(*(
-                MODELS.build({**self.block, 'norm_cfg': self.norm_cfg, 'in_channels': before, 'out_channels': after})
+                MODELS.build({'norm_cfg': self.norm_cfg, **self.block, 'in_channels': before, 'out_channels': after})
                 for before, after in pairwise(widths)))
 
         self.blocks = nn.ModuleList(blocks() for _ in levels)

@@ -1,6 +1,6 @@
 """A feature pyramid of Micro-Blocks for detectors."""
 from collections.abc import Sequence
-from typing import Optional
+from typing import Any, Optional
 
 import torch.nn.functional as F
 from mmengine.model import BaseModule
@@ -24,13 +24,13 @@ class MicroPAFPN(BaseModule, Deployable):
         out_channels: width of the pyramid.
         block: of all steps, what ``MODELS`` builds, less its widths and stride: mostly a Micro-Block.
         expansions: (e1, e2) of each lateral. Wide maps need none, narrow ones are widened on the way.
-        norm_cfg: normalization layer.
+        norm_cfg: normalization layer, unless ``block`` has one.
         init_cfg: as in MMEngine's BaseModule.
 
     Shapes: a tuple of (N, in_channels[i], H / 2^i, W / 2^i), rounded up, to the same with ``out_channels``.
 
     Raises:
-        ValueError: if there is not one expansion for each map.
+        ValueError: if there is not one expansion for each map, or it is called with another number of maps.
 
     Example:
         >>> import torch
@@ -52,8 +52,8 @@ class MicroPAFPN(BaseModule, Deployable):
             raise ValueError(f'MicroPAFPN needs an expansion for each map; got {len(expansions)} expansions for '
                              f'{len(in_channels)} in_channels.')
 
-        def blocks(widths: Sequence[int], **settings) -> nn.ModuleList:
-            return nn.ModuleList(MODELS.build({**block, 'norm_cfg': norm_cfg, 'in_channels': width,
+        def blocks(widths: Sequence[int], **settings: Any) -> nn.ModuleList:
+            return nn.ModuleList(MODELS.build({'norm_cfg': norm_cfg, **block, 'in_channels': width,
                                                'out_channels': out_channels, **settings}) for width in widths)
 
         self.in_channels = tuple(in_channels)
@@ -66,6 +66,9 @@ class MicroPAFPN(BaseModule, Deployable):
         self.bottom_up = blocks(steps)
 
     def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        if len(feats) != len(self.laterals):
+            raise ValueError(f'MicroPAFPN reads {len(self.laterals)} maps, as in_channels={self.in_channels} says; got '
+                             f'{len(feats)}.')
         maps = [lateral(feat) for lateral, feat in zip(self.laterals, feats)]
         for i in reversed(range(len(maps) - 1)):
             enlarged = F.interpolate(maps[i + 1], size=maps[i].shape[2:], mode='nearest')

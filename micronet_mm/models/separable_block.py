@@ -20,6 +20,9 @@ class SeparableBlock(DepthwiseSeparableConvModule):
         norm_cfg: normalization layer.
         act_cfg: activation, behind both.
 
+    Raises:
+        ValueError: if the kernel is even.
+
     Shapes: (N, Cin, H, W) to (N, C, ceil(H / stride), ceil(W / stride)).
     """
 
@@ -31,5 +34,7 @@ class SeparableBlock(DepthwiseSeparableConvModule):
                  expansion: Optional[Sequence[int]] = None,
                  norm_cfg: dict = dict(type='BN'),
                  act_cfg: dict = dict(type='ReLU6')) -> None:
+        if kernel_size % 2 == 0:
+            raise ValueError(f'kernel_size={kernel_size} of SeparableBlock must be odd, to keep its output centred.')
         super().__init__(in_channels, out_channels, kernel_size, stride, kernel_size // 2, norm_cfg=norm_cfg,
                          act_cfg=act_cfg)
