@@ -181,6 +181,23 @@ def test_untrained_it_finds_nothing():
             assert strides.min() > 2 and strides.max() < 5
 
 
+@pytest.mark.parametrize(('block', 'message'), [
+    (dict(BLOCK, stride=2), r"has stride=2, which neck and head give each block themselves: leave stride out of it\.$"),
+    (dict(BLOCK, in_channels=8, out_channels=8), r'has in_channels=8 and out_channels=8, which .* leave in_channels'),
+])
+def test_widths_and_strides_of_a_block_are_not_the_config_s(block, message):
+    for build in (lambda: head(block=block), lambda: MicroPAFPN((8, 16, 32), 16, block)):
+        with pytest.raises(ValueError, match=message):
+            build()
+
+
+def test_what_a_head_would_leave_aside_is_refused():
+    with pytest.raises(ValueError, match=r"^MicroDetHead has conv_cfg=\{'type': 'DCNv2'\}, but its convolutions are"):
+        head(conv_cfg=dict(type='DCNv2'))
+    with pytest.raises(ValueError, match=r'^MicroDetHead reads 3 maps, .* got 4: give it a stride for each map\.$'):
+        head()([torch.rand(1, 16, 4, 4)] * 4)
+
+
 def test_levels_have_statistics_of_their_own():
     net = head().train()
     net([torch.full((2, 16, 4, 4), float(level)) + torch.rand(2, 16, 4, 4) for level in range(3)])

@@ -140,6 +140,8 @@ model = dict(test_cfg=dict(score_thr=0.0))  # an untrained detector must find so
      r"model\.neck\.in_channels=\[24, 80, 864\], but the backbone with arch='m0' has widths \[12, 32, 384\]"),
     ("model = dict(neck=[dict(type='FPN', in_channels=[1, 2, 3]), dict(type='DyHead')])",
      r'model\.neck\.in_channels=\[1, 2, 3\], but the backbone'),
+    ('model = dict(neck=dict(out_channels=48))',
+     r'model\.bbox_head\.in_channels=64, but model\.neck\.out_channels=48: set both to the same'),
     ('model = dict(bbox_head=dict(num_classes=80))',
      r'model\.bbox_head\.num_classes=80, but the data of train_dataloader has 4 classes: set model\.bbox_head\.num'),
     ("train_dataloader['dataset']['metainfo'] = dict(classes=('person', 'disc'))\n"
@@ -243,20 +245,21 @@ def test_the_documented_detector_is_that_of_readme():
     assert CONFIGS[0] in (ROOT / 'README.md').read_text()
 
 
-def test_the_documented_detector_trains(figures, tmp_path):
+@pytest.mark.parametrize('index', [0, 1], ids=['retinanet', 'micro_det'])
+def test_the_documented_detectors_train(index, figures, tmp_path):
 
     def two_classes(content):
         content['categories'] = [dict(category, name='big disc' if category['name'] == 'disc' else category['name'])
                                  for category in content['categories']]
 
     in_one_folder(figures, tmp_path / 'data' / 'mine', '', two_classes)
-    out = train_documented(CONFIGS[0], tmp_path, 'train_dataloader.batch_size=2', 'model.test_cfg.score_thr=0.0')
+    out = train_documented(CONFIGS[index], tmp_path, 'train_dataloader.batch_size=2', 'model.test_cfg.score_thr=0.0')
     assert 'coco/bbox_mAP' in out and 'the warm-up of 50 iterations is longer than this run' in out
 
 
 def test_the_documented_classifier_trains(folders):
     roots = [f'{loader}.dataset.data_root={folders}' for loader in LOADERS]
-    out = train_documented(CONFIGS[1], folders.parent, *roots)
+    out = train_documented(CONFIGS[2], folders.parent, *roots)
     assert 'accuracy/top1' in out and 'val_evaluator has topk=(1, 5), and the data 3 classes: topk=(1,) is taken' in out
 
 
@@ -271,9 +274,9 @@ def test_keypoints_that_do_not_fit_are_named(old, new, message, figures, tmp_pat
     pytest.importorskip('mmpose')
     monkeypatch.chdir(tmp_path)
     in_one_folder(figures, tmp_path / 'data' / 'mine', 'person_keypoints_', lambda content: None)
-    config = CONFIGS[3].replace("'configs/", f"'{ROOT / 'configs'}/")
+    config = CONFIGS[4].replace("'configs/", f"'{ROOT / 'configs'}/")
     assert old in config
-    (tmp_path / 'joints.py').write_text(CONFIGS[2])
+    (tmp_path / 'joints.py').write_text(CONFIGS[3])
     (tmp_path / 'mine.py').write_text(config.replace(old, new))
     cfg = Config.fromfile('mine.py')
     with pytest.raises((ValueError, FileNotFoundError), match=message):
@@ -290,5 +293,5 @@ def test_the_documented_keypoints_train(figures, tmp_path):
             person['keypoints'] = person['keypoints'][:9]
 
     in_one_folder(figures, tmp_path / 'data' / 'mine', 'person_keypoints_', three_joints)
-    (tmp_path / 'joints.py').write_text(CONFIGS[2])
-    assert 'coco/AP:' in train_documented(CONFIGS[3], tmp_path)
+    (tmp_path / 'joints.py').write_text(CONFIGS[3])
+    assert 'coco/AP:' in train_documented(CONFIGS[4], tmp_path)

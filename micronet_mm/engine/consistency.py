@@ -33,6 +33,7 @@ def check_consistency(cfg: Config, loaders: Sequence[str], evaluators: Sequence[
         ValueError: one line that says what differs and what to set.
     """
     check_widths(cfg.model)
+    check_neck(cfg.model)
     check_codec(cfg, loaders)
     check_folders(cfg, loaders)
     for loader in loaders:
@@ -64,6 +65,17 @@ def check_widths(model: Mapping) -> None:
             raise ValueError(f'model.{reader}.in_channels={expected}, but the backbone with '
                              f'arch={backbone.get("arch", "m3")!r} has widths {given} where it is read: set '
                              f'model.{reader}.in_channels={given}.')
+
+
+def check_neck(model: Mapping) -> None:
+    """Raise unless the heads behind a neck that says its width expect that width."""
+    neck = model.get('neck')
+    made = neck.get('out_channels') if isinstance(neck, Mapping) else None
+    for reader in ('head', 'bbox_head', 'rpn_head'):
+        expected = first_of(model.get(reader)).get('in_channels')
+        if isinstance(made, int) and isinstance(expected, int) and made != expected:
+            raise ValueError(f'model.{reader}.in_channels={expected}, but model.neck.out_channels={made}: set both to '
+                             'the same.')
 
 
 def first_of(part: Any) -> Mapping:

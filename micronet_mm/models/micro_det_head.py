@@ -4,10 +4,10 @@ from itertools import pairwise
 from typing import Any, Optional
 
 from mmdet.models.dense_heads import GFLHead
-from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from .deployable import Deployable
+from .given_block import build_block
 
 
 class MicroDetHead(GFLHead, Deployable):
@@ -19,12 +19,16 @@ class MicroDetHead(GFLHead, Deployable):
     Args:
         num_classes: number of classes.
         in_channels: width of the pyramid.
-        block: what ``MODELS`` builds, less its widths: mostly a Micro-Block, which is to keep height and width.
+        block: what ``MODELS`` builds, less its widths and stride: mostly a Micro-Block.
         feat_channels: width of the blocks; defaults to ``in_channels``.
         stacked_convs: number of blocks on each level.
         norm_cfg: normalization layer, unless ``block`` has one.
         init_cfg: of what predicts; the blocks initialize themselves. At first nothing is found.
-        **kwargs: as for mmdet's GFLHead.
+        **kwargs: as for mmdet's GFLHead, but ``conv_cfg``, for the convolutions are those of ``block``.
+
+    Raises:
+        ValueError: if ``block`` has widths or a stride, there is a ``conv_cfg``, or as many maps are not read as the
+            anchor generator has strides.
 
     Shapes: a sequence of (N, in_channels, H, W), one for each level, to a list of scores (N, num_classes, H, W) and a
     list of logits (N, 4 * (reg_max + 1), H, W): how many strides a box reaches to the left, top, right and bottom.
@@ -42,6 +46,9 @@ class MicroDetHead(GFLHead, Deployable):
                      dict(type='Normal', name='gfl_reg', std=0.01),
                  ]),
                  **kwargs: Any) -> None:
+        if kwargs.get('conv_cfg'):
+            raise ValueError(f'MicroDetHead has conv_cfg={kwargs["conv_cfg"]}, but its convolutions are those of '
+                             'block: leave it out.')
         self.block = block
         super().__init__(num_classes, in_channels, feat_channels=feat_channels or in_channels,
                          stacked_convs=stacked_convs, norm_cfg=norm_cfg, init_cfg=init_cfg, **kwargs)
@@ -51,15 +58,17 @@ class MicroDetHead(GFLHead, Deployable):
         levels = range(len(self.prior_generator.strides))
 
         def blocks() -> nn.Sequential:
-            return nn.Sequential(*(
-                MODELS.build({'norm_cfg': self.norm_cfg, **self.block, 'in_channels': before, 'out_channels': after})
-                for before, after in pairwise(widths)))
+            return nn.Sequential(*(build_block(self.block, before, after, self.norm_cfg)
+                                   for before, after in pairwise(widths)))
 
         self.blocks = nn.ModuleList(blocks() for _ in levels)
         self.gfl_cls = nn.ModuleList(nn.Conv2d(widths[-1], self.cls_out_channels, 1) for _ in levels)
         self.gfl_reg = nn.ModuleList(nn.Conv2d(widths[-1], 4 * (self.reg_max + 1), 1) for _ in levels)
 
     def forward(self, feats: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        if len(feats) != len(self.blocks):
+            raise ValueError(f'MicroDetHead reads {len(self.blocks)} maps, one for each of the anchor generator\'s '
+                             f'strides; got {len(feats)}: give it a stride for each map.')
         feats = [blocks(feat) for blocks, feat in zip(self.blocks, feats)]
         return ([score(feat) for score, feat in zip(self.gfl_cls, feats)],
                 [extent(feat).float() for extent, feat in zip(self.gfl_reg, feats)])

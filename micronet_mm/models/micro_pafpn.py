@@ -8,6 +8,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from .deployable import Deployable
+from .given_block import build_block
 
 
 @MODELS.register_module()
@@ -53,8 +54,7 @@ class MicroPAFPN(BaseModule, Deployable):
                              f'{len(in_channels)} in_channels.')
 
         def blocks(widths: Sequence[int], **settings: Any) -> nn.ModuleList:
-            return nn.ModuleList(MODELS.build({'norm_cfg': norm_cfg, **block, 'in_channels': width,
-                                               'out_channels': out_channels, **settings}) for width in widths)
+            return nn.ModuleList(build_block(block, width, out_channels, norm_cfg, **settings) for width in widths)
 
         self.in_channels = tuple(in_channels)
         self.out_channels = out_channels
