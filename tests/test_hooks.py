@@ -11,7 +11,7 @@ from toy import last_line, train, write_toy
 from micronet_mm.checkpoint.atomic import AtomicLocalBackend
 from micronet_mm.datasets import UnreadableImageError
 from micronet_mm.datasets.loading import LoadImageOrSkip
-from micronet_mm.engine.hooks import BrokenImageHook, EpochSeedHook, InvalidLossHook, PreemptionHook
+from micronet_mm.engine.hooks import BrokenImageHook, EpochSeedHook, FreezeNormHook, InvalidLossHook, PreemptionHook
 
 
 def drawn(seed, epoch):
@@ -101,3 +101,28 @@ def test_hooks_refuse_nonsense():
         BrokenImageHook(max_share=2)
     with pytest.raises(ValueError, match='interval=0'):
         InvalidLossHook(interval=0)
+
+
+def test_statistics_of_bn_stand_still_in_the_last_part(tmp_path):
+    """Also behind an evaluation, which puts the whole model back into training; weights go on being learned."""
+    norm = torch.nn.BatchNorm2d(2)
+    model = torch.nn.Sequential(norm, torch.nn.ReLU())
+    runner = SimpleNamespace(model=model, iter=0, max_iters=5)
+    hook = FreezeNormHook(begin=0.6)
+    hook.before_train(runner)
+    means, weights = [], []
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    for runner.iter in range(5):
+        model.train()
+        hook.before_train_iter(runner, runner.iter)
+        model(torch.randn(4, 2, 3, 3) + runner.iter).square().mean().backward()
+        optimizer.step()
+        means.append(norm.running_mean.clone())
+        weights.append(norm.weight.detach().clone())
+    assert all(not torch.equal(*pair) for pair in zip(weights, weights[1:]))
+    assert [torch.equal(*pair) for pair in zip(means, means[1:])] == [False, False, True, True]
+
+
+def test_the_last_part_is_a_share_of_the_run():
+    with pytest.raises(ValueError, match=r'^begin=3 of FreezeNormHook must be a share of the run, from 0 to 1\.$'):
+        FreezeNormHook(begin=3)

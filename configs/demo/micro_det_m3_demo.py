@@ -13,8 +13,9 @@ test_dataloader = _base_.demo.val_dataloader
 val_evaluator = _base_.demo.val_evaluator
 test_evaluator = _base_.demo.val_evaluator
 train_cfg = _base_.demo.train_cfg
-optim_wrapper = dict(optimizer=dict(lr=4e-3), clip_grad=dict(max_norm=10))
+optim_wrapper = dict(optimizer=dict(lr=4e-3, fused=True), clip_grad=dict(max_norm=10))
 param_scheduler = _base_.demo.param_scheduler
 default_hooks = _base_.demo.default_hooks
-custom_hooks = [*_base_.robust_hooks, dict(type='NumClassCheckHook')]
+# In batches of 8 an image weighs so much that evaluation, which knows no batch, differs from training.
+custom_hooks = [dict(type='FreezeNormHook', begin=0.8), *_base_.robust_hooks, dict(type='NumClassCheckHook')]
 randomness = dict(seed=0)

@@ -3,6 +3,7 @@ from .broken_image import BrokenImageHook
 from .compile import CompileHook
 from .draw_each import DrawEachHook
 from .epoch_seed import EpochSeedHook
+from .freeze_norm import FreezeNormHook
 from .invalid_loss import InvalidLossHook
 from .num_keypoints import NumKeypointsHook
 from .preemption import PreemptionHook
@@ -10,6 +11,6 @@ from .safe_checkpoint import SafeCheckpointHook
 from .warm_up import WarmUpHook
 
 __all__ = [
-    'BrokenImageHook', 'CompileHook', 'DrawEachHook', 'EpochSeedHook', 'InvalidLossHook', 'NumKeypointsHook',
-    'PreemptionHook', 'SafeCheckpointHook', 'WarmUpHook'
+    'BrokenImageHook', 'CompileHook', 'DrawEachHook', 'EpochSeedHook', 'FreezeNormHook', 'InvalidLossHook',
+    'NumKeypointsHook', 'PreemptionHook', 'SafeCheckpointHook', 'WarmUpHook'
 ]
