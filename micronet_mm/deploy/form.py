@@ -24,11 +24,11 @@ from micronet_mm.models.deployable import Deployable
 from .layers import Affine, DeployBlock, DeployShiftMax, DeployStem, Filters, Permutation
 from .norm import folded, folds, is_plain
 
+ENGINES = ('pytorch', 'native')
 Order = Tensor  # (C): logical channel i lies at place order[i]
 
 
-@torch.no_grad()
-def switch_to_deploy(model: nn.Module) -> nn.Module:
+def switch_to_deploy(model: nn.Module, engine: str = 'pytorch') -> nn.Module:
     """Put a model into its deploy form, in place; it stays in eval mode and is not meant to be trained.
 
     MicroNets, their heads and all Micro-Blocks, wherever they are, get the form that this file describes. In the rest
@@ -37,9 +37,15 @@ def switch_to_deploy(model: nn.Module) -> nn.Module:
 
     Args:
         model: of any of MMLab's packages, or a part of one.
+        engine: what runs it: 'pytorch', or 'native', the C++ of this package, which is for inference in float32 on the
+            CPU (docs/native.md). Parts that there is no native code for, such as dense heads, run in PyTorch, with a
+            warning that names it.
 
     Returns:
         The model itself, or what takes its place if it is a block or a layer.
+
+    Raises:
+        ValueError: if there is no such engine.
 
     Example:
         >>> backbone = MicroNet('m0').eval()
@@ -48,6 +54,24 @@ def switch_to_deploy(model: nn.Module) -> nn.Module:
         >>> torch.allclose(switch_to_deploy(backbone)(x)[-1], before, atol=1e-5)
         True
     """
+    if engine not in ENGINES:
+        raise ValueError(f'engine={engine!r} must be one of {ENGINES}.')
+    form = in_deploy_form(model)
+    if engine == 'native':
+        from .plan.engine import run_natively
+        for part in native_parts(form):
+            run_natively(part)
+    return form
+
+
+def native_parts(model: nn.Module) -> list[nn.Module]:
+    """What a plan is made of: backbone, neck and heads of a model of MMLab, or else the model as a whole."""
+    parts = [getattr(model, name, None) for name in ('backbone', 'neck', 'head', 'bbox_head')]
+    return [part for part in parts if isinstance(part, nn.Module)] if isinstance(model, BaseModel) else [model]
+
+
+@torch.no_grad()
+def in_deploy_form(model: nn.Module) -> nn.Module:
     model.eval()
     if isinstance(model, MicroNet):
         deploy_backbone(model)
@@ -63,7 +87,7 @@ def switch_to_deploy(model: nn.Module) -> nn.Module:
             model.switch_to_deploy()
         for name, child in list(model._modules.items()):  # named_children would name one of two places
             if child is not None:
-                setattr(model, name, switch_to_deploy(child))
+                setattr(model, name, in_deploy_form(child))
     return model
 
 

@@ -1,7 +1,7 @@
-"""Build and load the C++ operators.
+"""Build and load what is written in C++: the operators, and what runs plans.
 
-They are compiled when they are first needed, in seconds, for the very processor at hand, and kept in the user's cache
-folder. Where that fails everything works through the reference, with one warning.
+It is compiled when they are first needed, in seconds, for the processor at hand, and kept in the user's cache folder.
+Where that fails everything works through the reference, with one warning.
 """
 import ctypes
 import os
@@ -12,16 +12,47 @@ import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cache
 from glob import glob
 from hashlib import sha256
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Union
 
-SOURCES = [Path(__file__).with_name(name) for name in
-           ('line_conv_cpu.cpp', 'pointwise_cpu.cpp', 'settle_cpu.cpp', 'shift_max_cpu.cpp')]
-HEADERS = [Path(__file__).with_name(name) for name in ('deferred.h', 'vectors.h')]
-FLAGS = ('-O3', '-march=native', '-fopenmp', '-fPIC', '-shared', '-std=c++17', '-fno-math-errno')
+
+@dataclass(frozen=True)
+class Library:
+    """What is compiled into one file.
+
+    Attributes:
+        name: how the file begins.
+        sources: compiled together.
+        headers: what they include.
+        flags: of all of them.
+        variants: further sources, each with flags of its own; one may stand there several times.
+    """
+    name: str
+    sources: tuple[Path, ...]
+    headers: tuple[Path, ...]
+    flags: tuple[str, ...]
+    variants: tuple[tuple[Path, tuple[str, ...]], ...] = ()
+
+
+def beside(*names: str) -> tuple[Path, ...]:
+    return tuple(Path(__file__).parent / name for name in names)
+
+
+FLAGS = ('-O3', '-fopenmp', '-fPIC', '-shared', '-std=c++17', '-fno-math-errno')
+OPERATORS = Library('operators', beside('line_conv_cpu.cpp', 'pointwise_cpu.cpp', 'settle_cpu.cpp', 'shift_max_cpu.cpp'),
+                    beside('deferred.h', 'vectors.h'), (*FLAGS, '-march=native'))
+# It chooses among these when it runs, so that it can be taken to another machine.
+VECTORS = {'plain': ()}
+if platform.machine() in ('x86_64', 'AMD64'):
+    VECTORS |= {'avx2': ('-mavx2', '-mfma'),
+                'avx512': ('-mavx512f', '-mavx512bw', '-mavx512dq', '-mavx512vl', '-mfma', '-mprefer-vector-width=512')}
+PLAN = Library('plan', beside('plan/plan.cpp'), beside('plan/plan.h', 'plan/shapes.h', 'vectors.h'), FLAGS,
+               tuple((*beside('plan/kernels.cpp'), (f'-DPLAN_TARGET={name}', *flags)) for name, flags in VECTORS.items()))
 OFF = 'MICRONET_MM_REFERENCE'
 DIGEST = sha256().digest_size
 
@@ -39,7 +70,7 @@ def library() -> Optional[ctypes.CDLL]:
     if is_off():
         return None
     try:
-        return load()
+        return load(OPERATORS)
     except (BuildError, OSError) as error:
         warn_of_reference(error)
         return None
@@ -62,14 +93,14 @@ def warn_of_reference(reason: Exception) -> None:
                   f'({OFF}=1 silences this.)', stacklevel=3)
 
 
-def load() -> ctypes.CDLL:
-    """The first library that loads.
+def load(wanted: Library) -> ctypes.CDLL:
+    """The first file of a library that loads.
 
     Raises:
         BuildError: if none does.
     """
     failures = []
-    for path in libraries(failures):
+    for path in libraries(wanted, failures):
         try:
             return ctypes.CDLL(str(path))
         except OSError as error:
@@ -78,21 +109,21 @@ def load() -> ctypes.CDLL:
     raise BuildError(' '.join(dict.fromkeys(failures)))
 
 
-def libraries(failures: list[str]) -> Iterator[Path]:
-    """Libraries to try: one kept from this very compiler, then a new one, then what any other compiler has left.
+def libraries(wanted: Library, failures: list[str]) -> Iterator[Path]:
+    """Files to try: one kept from this very compiler, then a new one, then what any other compiler has left.
 
     Why there are not more of them is added to ``failures``.
     """
     command = os.environ.get('CXX', '').split() or [
         next((name for name in ('g++', 'clang++', 'c++') if shutil.which(name)), 'g++')]
     compiler = shutil.which(command[0])
-    stem = f'operators_{key()}'
+    stem = f'{wanted.name}_{key(wanted)}'
     if compiler:
         name = f'{stem}_{version(compiler)}.so'
         yield from kept(name, failures)
         for folder in folders(failures):
             try:
-                yield build(command, folder / name)
+                yield build(wanted, command, folder / name)
             except BuildError as error:
                 failures.append(str(error))
     else:
@@ -100,10 +131,11 @@ def libraries(failures: list[str]) -> Iterator[Path]:
     yield from kept(f'{stem}_*.so', failures)
 
 
-def key() -> str:
-    """What a library must have been made from and for to be right here. It is found without a compiler."""
-    contents = [file.read_bytes() for file in (*SOURCES, *HEADERS)]
-    settings = [*FLAGS, os.environ.get('CXX', ''), platform.machine(), *platform.libc_ver()]
+def key(wanted: Library) -> str:
+    """What a file must have been made from and for to be right here. It is found without a compiler."""
+    variants = [source for source, _ in wanted.variants]
+    contents = [file.read_bytes() for file in (*wanted.sources, *wanted.headers, *variants)]
+    settings = [*wanted.flags, *(flag for _, flags in wanted.variants for flag in flags), os.environ.get('CXX', ''), platform.machine(), *platform.libc_ver()]
     return sha256(b'\0'.join([*contents, ' '.join(settings).encode(), processor()])).hexdigest()[:16]
 
 
@@ -169,7 +201,7 @@ def is_whole(path: Path) -> bool:
     return sha256(content[:-DIGEST]).digest() == content[-DIGEST:]
 
 
-def build(command: list[str], target: Path) -> Path:
+def build(wanted: Library, command: list[str], target: Path) -> Path:
     """Compile the sources, and return ``target``, which appears when it is complete.
 
     Raises:
@@ -180,7 +212,7 @@ def build(command: list[str], target: Path) -> Path:
         # Several processes may build at once: each in a folder of its own, and the last rename wins.
         with tempfile.TemporaryDirectory(dir=target.parent, ignore_cleanup_errors=True) as folder:
             made = Path(folder, target.name)
-            compile_to(command, made)
+            compile_to(wanted, command, made)
             digest = sha256(made.read_bytes()).digest()
             with made.open('ab') as file:
                 file.write(digest)
@@ -195,11 +227,21 @@ def build(command: list[str], target: Path) -> Path:
     return target
 
 
-def compile_to(command: list[str], path: Path) -> None:
-    """Run the compiler. Its temporary files go beside ``path``: where those of others go may be full or read-only."""
+def compile_to(wanted: Library, command: list[str], path: Path) -> None:
+    """Compile the variants, side by side, and the rest with them."""
+    objects = [path.with_suffix(f'.{number}.o') for number in range(len(wanted.variants))]
+    with ThreadPoolExecutor() as pool:
+        for _ in pool.map(lambda made, variant: run_compiler(command, *wanted.flags, *variant[1], '-c', '-o', made,
+                                                             variant[0], beside=path), objects, wanted.variants):
+            pass
+    run_compiler(command, *wanted.flags, '-o', path, *wanted.sources, *objects, beside=path)
+
+
+def run_compiler(command: list[str], *arguments: Union[str, Path], beside: Path) -> None:
+    """Its temporary files go beside a path: where those of others go may be full or read-only."""
     try:
-        run = subprocess.run([*command, *FLAGS, '-o', path, *SOURCES], capture_output=True, text=True,
-                             env={**os.environ, 'TMPDIR': str(path.parent), 'LC_ALL': 'C'})
+        run = subprocess.run([*command, *arguments], capture_output=True, text=True,
+                             env={**os.environ, 'TMPDIR': str(beside.parent), 'LC_ALL': 'C'})
     except OSError as error:
         raise BuildError(f'{command[0]} cannot be run: {error.strerror}.') from None
     if run.returncode:

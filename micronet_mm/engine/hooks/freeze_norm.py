@@ -12,9 +12,9 @@ class FreezeNormHook(Hook):
     """Have BN normalize by its running statistics in the last part of a training; weights are still learned.
 
     Dynamic Shift-Max multiplies an image's activations by coefficients that grow with them. In training an image that
-    stands out in a small batch is held back by the variance that it makes itself; in evaluation it is not, and a network
-    that has never met its own running statistics can be far worse than its losses say, with an accuracy that jumps
-    between epochs. Batches of hundreds do not need this.
+    stands out in a small batch is held back by the variance that it makes itself; in evaluation it is not, and a
+    network that has never met its own running statistics can be far worse than its losses say. See
+    docs/micro_det.md for what that costs and what this gains.
 
     Args:
         begin: from which share of the run on, from 0 (all of it) to 1 (nothing).

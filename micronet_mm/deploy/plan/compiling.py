@@ -1,0 +1,416 @@
+"""From the calls of a network to the steps of a plan.
+
+A permutation is no step: whoever reads the map behind it gets the places. Shift-Max is none either where a pointwise
+convolution reads it, nor is a clamp or a sum behind what writes a map, nor an expanding convolution before a depthwise
+one: each is done on the way. Means, which the coefficients of Shift-Max come from, are taken while the map is written.
+"""
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import inf
+from typing import Any, Optional
+
+import numpy as np
+from torch import Tensor, nn
+
+from micronet_mm.layers import SpatialAttention
+
+from ..layers import Affine, DeployShiftMax, DeployStem, Filters, Permutation
+from .recording import Call, Recorder, UnsupportedError, Value
+from .writing import MAP, TILE, VECTOR, Entry, Plan, rounded
+
+Range = tuple[float, float]
+ANY: Range = (-inf, inf)
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """Shift-Max that is still to be done: its coefficients, its partners' places, J and K, and factors of places."""
+    coefficients: Optional[Entry] = None
+    partners: Optional[Entry] = None
+    J: int = 0
+    K: int = 0
+    factors: Optional[Entry] = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the channels of a value are to be read.
+
+    Attributes:
+        map: whose channels they are.
+        order: channel i of the value is channel ``order[i]`` of the map; None if it is channel i.
+        fusion: Shift-Max that whoever reads them has to do.
+        expand: a convolution that is still to be done, and the range of what it gives.
+    """
+    map: Entry
+    order: Optional[np.ndarray] = None
+    fusion: Optional[Fusion] = None
+    expand: Optional[tuple[nn.Conv2d, Range]] = None
+
+
+def compile_plan(model: nn.Module, inputs: Sequence[Tensor]) -> Plan:
+    """The plan of a network in deploy form for inputs of these sizes.
+
+    Args:
+        model: takes one or several maps, or an image if it begins with a stem.
+        inputs: examples; their number of images does not matter.
+
+    Raises:
+        UnsupportedError: if there is no code for something in it.
+    """
+    recorder = Recorder(model)
+    given, found = recorder.record([tensor[:1].float() for tensor in inputs])
+    return Compiler(recorder.calls, given, found).plan
+
+
+class Compiler:
+    """Takes the calls in the order in which they were made."""
+
+    def __init__(self, calls: Sequence[Call], inputs: Sequence[Value], outputs: Sequence[Value]) -> None:
+        self.plan = Plan()
+        self.readers: dict[Value, list[Call]] = {}
+        for call in calls:
+            for value in call.inputs:
+                self.readers.setdefault(value, []).append(call)
+        self.outputs = set(outputs)
+        self.sources: dict[Value, Source] = {}
+        self.vectors: dict[Value, Entry] = {}
+        self.means: dict[Entry, Entry] = {}
+        self.done: set[Call] = set()
+        self.inputs: dict[Value, int] = {}
+        for number, value in enumerate(inputs):
+            entry = map_of(value)
+            self.plan.inputs.append(entry)
+            self.inputs[value] = number
+            if not all(isinstance(call.layer, DeployStem) for call in self.readers.get(value, [])):
+                self.plan.add('load', number, entry, writes=[entry])
+                self.sources[value] = Source(entry)
+        for call in calls:
+            if call not in self.done:
+                self.take(call)
+        for number, value in enumerate(outputs):
+            if value in self.vectors:
+                self.plan.outputs.append(self.vectors[value])
+                self.plan.add('store', number, value.shape[0], None)
+            else:
+                source = self.at_hand(value)
+                self.plan.outputs.append(source.map)
+                self.plan.add('store', number, value.shape[0], self.places(source))
+
+    def take(self, call: Call) -> None:
+        handler = HANDLERS.get(call.kind)
+        if handler is None:
+            raise UnsupportedError(call.kind if isinstance(call.kind, str) else call.kind.__name__)
+        handler(self, call)
+
+    # What is known of values
+
+    def sole_reader(self, value: Value) -> Optional[Call]:
+        """The call that reads the value, if one alone does and it is no output."""
+        readers = self.readers.get(value, [])
+        return readers[0] if len(readers) == 1 and value not in self.outputs else None
+
+    def range_behind(self, value: Value) -> tuple[Value, Range]:
+        """The value behind a clamp that alone reads this one, and the range of that."""
+        reader = self.sole_reader(value)
+        if reader is None or range_of(reader) is None:
+            return value, ANY
+        self.done.add(reader)
+        return reader.output, range_of(reader)
+
+    def added_behind(self, value: Value) -> tuple[Value, Optional[Entry]]:
+        """The value behind a sum that alone reads this one, and what is added, if that is at hand."""
+        reader = self.sole_reader(value)
+        if reader is None or reader.kind != 'add' or reader.settings:
+            return value, None
+        other = next(each for each in reader.inputs if each is not value) if len(set(reader.inputs)) == 2 else None
+        source = self.sources.get(other)
+        if source is None or other.shape != value.shape or source != Source(source.map):
+            return value, None
+        self.done.add(reader)
+        return reader.output, source.map
+
+    def written(self, value: Value) -> tuple[Entry, Optional[Entry]]:
+        """A map for a value, and a vector for its mean if Shift-Max will ask for it."""
+        entry = map_of(value)
+        self.sources[value] = Source(entry)
+        if not any(isinstance(call.layer, DeployShiftMax) for call in self.readers.get(value, [])):
+            return entry, None
+        self.means[entry] = vector(value.shape[0])
+        return entry, self.means[entry]
+
+    def places(self, source: Source) -> Optional[Entry]:
+        return None if source.order is None else self.plan.ints(source.order)
+
+    def at_hand(self, value: Value, natural: bool = False) -> Source:
+        """A value with nothing left to do but to find its channels; with ``natural``, not even that."""
+        source = self.sources.get(value)
+        if source is None:
+            raise UnsupportedError('a map that is made of a vector' if value in self.vectors else 'a map of no step')
+        if source.expand:
+            entry = map_of(value)
+            self.pointwise(replace(source, expand=None), *source.expand, entry, None, None)
+            source = self.sources[value] = Source(entry)
+        if source.fusion or (natural and source.order is not None):
+            entry = map_of(value)
+            self.plan.add('elementwise', entry, *self.read(source), *ANY, None, None, writes=[entry])
+            source = self.sources[value] = Source(entry)
+        return source
+
+    def read(self, source: Source) -> tuple[Any, ...]:
+        """The arguments of a step that reads a source."""
+        fusion = source.fusion or Fusion()
+        return (source.map, self.places(source), fusion.J, fusion.K, fusion.partners, fusion.coefficients,
+                fusion.factors)
+
+    # Layers
+
+    def take_stem(self, call: Call) -> None:
+        stem: DeployStem = call.layer
+        number = self.inputs.get(call.inputs[0])
+        if number is None:
+            raise UnsupportedError('a stem that does not read the image')
+        (vertical, vertical_bias), (horizontal, horizontal_bias) = stem.vertical, stem.horizontal
+        mean, std = (np.asarray(each, np.float64) for each in stem.pixels or ([0.0] * vertical.shape[1],
+                                                                            [1.0] * vertical.shape[1]))
+        value, range_ = self.range_behind(call.output)
+        entry, mean_entry = self.written(value)
+        if mean_entry:
+            raise UnsupportedError('Shift-Max behind the stem')
+        floats = self.plan.floats
+        self.plan.add('stem', number, entry, len(vertical), len(horizontal) // len(vertical), floats(1 / std),
+                      floats(-mean / std), floats(numpy(vertical)), floats(numpy(vertical_bias)),
+                      floats(numpy(horizontal)), floats(numpy(horizontal_bias)), *range_, writes=[entry])
+
+    def take_conv(self, call: Call) -> None:
+        convs = list(call.layer) if isinstance(call.layer, Filters) else [call.layer]
+        if all(is_line(conv) for conv in convs):
+            self.take_lines(call, convs)
+        elif len(convs) == 1 and is_pointwise(convs[0]):
+            value, range_ = self.range_behind(call.output)
+            reader = self.sole_reader(value)
+            source = self.sources.get(call.inputs[0])
+            if reader and is_lines(reader) and source and not source.expand and not source.fusion:
+                self.sources[value] = replace(source, expand=(call.layer, range_))
+                return
+            source = self.sources[call.inputs[0]]
+            if source.expand:
+                source = self.at_hand(call.inputs[0])
+            value, added = self.added_behind(value) if range_ == ANY else (value, None)
+            entry, mean = self.written(value)
+            self.pointwise(source, call.layer, range_, entry, added, mean)
+        else:
+            conv = convs[0]
+            raise UnsupportedError(f'a convolution of {conv.kernel_size}, stride {conv.stride}, {conv.groups} groups')
+
+    def pointwise(self, source: Source, conv: nn.Conv2d, range_: Range, entry: Entry, added: Optional[Entry],
+                  mean: Optional[Entry]) -> None:
+        self.plan.add('pointwise', *self.weights(conv), *range_, *self.read(source), entry, added, mean,
+                      writes=[entry, mean])
+
+    def weights(self, conv: nn.Conv2d) -> tuple[Any, ...]:
+        """Groups, inputs and outputs of each, weights (groups, inputs, outputs), bias."""
+        inputs, outputs = conv.in_channels // conv.groups, conv.out_channels // conv.groups
+        weight = numpy(conv.weight).reshape(conv.groups, outputs, inputs).transpose(0, 2, 1)
+        return conv.groups, inputs, outputs, self.plan.floats(weight), self.plan.floats(bias_of(conv))
+
+    def take_lines(self, call: Call, vertical: list[nn.Conv2d]) -> None:
+        """A vertical depthwise convolution and the horizontal one behind it."""
+        reader = self.sole_reader(call.output)
+        horizontal = lines_of(reader) if reader else None
+        if not horizontal or vertical[0].kernel_size[1] != 1 or horizontal[0].kernel_size[0] != 1 or (
+                vertical[0].kernel_size[0], vertical[0].stride[0]) != (horizontal[0].kernel_size[1],
+                                                                      horizontal[0].stride[1]):
+            raise UnsupportedError('a depthwise convolution along one axis alone')
+        self.done.add(reader)
+        value, range_ = self.range_behind(reader.output)
+        source = self.sources[call.inputs[0]]
+        if source.fusion:
+            source = self.at_hand(call.inputs[0])
+        expand = (0, ) if source.expand is None else (1, *self.weights(source.expand[0]), *source.expand[1])
+        k, stride = vertical[0].kernel_size[0], vertical[0].stride[0]
+        entry, mean = self.written(value)
+
+        def stacked(convs: list[nn.Conv2d]) -> tuple[Entry, Entry]:
+            return (self.plan.floats(np.concatenate([numpy(conv.weight).reshape(-1, k) for conv in convs])),
+                    self.plan.floats(np.concatenate([bias_of(conv) for conv in convs])))
+
+        self.plan.add('lines', source.map, *expand, self.places(source), len(vertical), len(horizontal), k, stride,
+                      entry, *stacked(vertical), *stacked(horizontal), *range_, mean, writes=[entry, mean])
+
+    def take_permutation(self, call: Call) -> None:
+        source = self.sources[call.inputs[0]]
+        if source.expand:
+            source = self.at_hand(call.inputs[0])
+        index = numpy(call.layer.index).astype(np.int64)
+        self.sources[call.output] = replace(source, order=index if source.order is None else source.order[index])
+
+    def take_shift_max(self, call: Call) -> None:
+        layer: DeployShiftMax = call.layer
+        if layer.squeeze is None or layer.J > 2 or layer.K > 2:
+            raise UnsupportedError(f'Shift-Max with static coefficients, J = {layer.J} or K = {layer.K}')
+        value = call.inputs[0]
+        source = self.at_hand(value, natural=True)
+        mean = self.means.get(source.map) or self.pooled(source.map, ANY, False)
+        hidden = self.linear(mean, layer.squeeze, False, (0.0, inf))
+        start = numpy(layer.start).reshape(-1)
+        coefficients = self.linear(hidden, layer.excite, False, (-2.0, 2.0), start)
+        partners = self.plan.ints(numpy(layer.partner1)) if layer.J == 2 else None
+        factors = None if layer.attention is None else self.attention(source, layer.attention)
+        fused = Source(source.map, None, Fusion(coefficients, partners, layer.J, layer.K, factors))
+        out, range_ = self.range_behind(call.output)
+        if range_ == ANY:
+            self.sources[out] = fused
+            return
+        entry, mean = self.written(out)
+        self.plan.add('elementwise', entry, *self.read(fused), *range_, None, mean, writes=[entry, mean])
+
+    def attention(self, source: Source, layer: SpatialAttention) -> Entry:
+        logits, factors = (Entry(MAP, (1, *source.map.shape[1:])) for _ in range(2))
+        self.pointwise(source, layer.conv, ANY, logits, None, None)
+        self.plan.add('attend', logits, factors, float(layer.temperature), writes=[factors])
+        return factors
+
+    def linear(self, x: Entry, layer: nn.Module, swish: bool, range_: Range,
+               start: Optional[np.ndarray] = None) -> Entry:
+        weight = numpy(layer.weight) if isinstance(layer, Affine) else numpy(layer.weight).T
+        inputs, outputs = weight.shape
+        y = vector(outputs)
+        padded = rounded(outputs, TILE)
+
+        def wide(array: np.ndarray) -> np.ndarray:
+            return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, padded - outputs)])
+
+        tiles = wide(weight).reshape(inputs, -1, TILE).transpose(1, 0, 2)
+        tail = (0, ) if start is None else (1, self.plan.floats(wide(start)))
+        self.plan.add('linear', x, y, self.plan.floats(tiles), self.plan.floats(wide(bias_of(layer))), int(swish),
+                      *range_, *tail, writes=[y])
+        return y
+
+    def take_linear(self, call: Call) -> None:
+        """A linear layer, with the hard swish behind it."""
+        x, value = self.vectors.get(call.inputs[0]), call.output
+        if x is None:
+            raise UnsupportedError('a linear layer of a map')
+        reader = self.sole_reader(value)
+        swish = reader is not None and reader.kind == 'hardswish'
+        if swish:
+            self.done.add(reader)
+            value = reader.output
+        self.vectors[value] = self.linear(x, call.layer, swish, ANY)
+
+    def pooled(self, map_: Entry, range_: Range, swish: bool) -> Entry:
+        y = vector(map_.shape[0])
+        self.plan.add('pool', map_, y, *range_, int(swish), writes=[y])
+        return y
+
+    # Functions
+
+    def take_mean(self, call: Call) -> None:
+        axes = call.settings.get(1, call.settings.get('dim'))
+        if tuple(axes or ()) not in ((2, 3), (-2, -1)) or len(call.output.shape) != 1:
+            raise UnsupportedError(f'a mean over {axes}')
+        value, reader = call.output, self.sole_reader(call.output)
+        swish = reader is not None and reader.kind == 'hardswish'
+        if swish:
+            self.done.add(reader)
+            value = reader.output
+        self.vectors[value] = self.pooled(self.at_hand(call.inputs[0], natural=True).map, ANY, swish)
+
+    def take_clamp(self, call: Call) -> None:
+        """One that nobody else did on the way."""
+        if range_of(call) is None:
+            raise UnsupportedError(f'{call.kind} with {call.settings}')
+        source = self.at_hand(call.inputs[0])
+        entry, mean = self.written(call.output)
+        self.plan.add('elementwise', entry, *self.read(source), *range_of(call), None, mean, writes=[entry, mean])
+
+    def take_upsample(self, call: Call) -> None:
+        layer, settings = call.layer, call.settings
+        mode = layer.mode if layer else settings.get('mode', 'nearest')
+        aligned = layer.align_corners if layer else settings.get('align_corners')
+        value = call.inputs[0]
+        channels, height, width = value.shape
+        if mode not in ('nearest', 'bilinear') or aligned or call.output.shape != (channels, 2 * height, 2 * width):
+            raise UnsupportedError(f'{mode} upsampling from {value.shape} to {call.output.shape}')
+        source = self.at_hand(value, natural=True)
+        entry, mean = self.written(call.output)
+        self.plan.add('doubled', source.map, entry, int(mode == 'bilinear'), writes=[entry])
+        if mean:
+            self.plan.add('pool', entry, mean, *ANY, 0, writes=[mean])
+
+    def take_add(self, call: Call) -> None:
+        if len(call.inputs) != 2 or call.settings.get('alpha', 1) != 1 or call.inputs[0].shape != call.inputs[1].shape:
+            raise UnsupportedError('a sum of other than two maps of one shape')
+        first, second = call.inputs
+        if self.sources.get(second, None) and self.sources[second].fusion:
+            first, second = second, first
+        added = self.at_hand(second, natural=True).map
+        source = self.sources[first]
+        if source.expand:
+            source = self.at_hand(first)
+        entry, mean = self.written(call.output)
+        self.plan.add('elementwise', entry, *self.read(source), *ANY, added, mean, writes=[entry, mean])
+
+
+def map_of(value: Value) -> Entry:
+    if len(value.shape) != 3:
+        raise UnsupportedError(f'a tensor of shape {value.shape} where a map is needed')
+    return Entry(MAP, value.shape)
+
+
+def vector(channels: int) -> Entry:
+    return Entry(VECTOR, (channels, 1, 1))
+
+
+def numpy(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().cpu().double().numpy() if tensor.is_floating_point() else tensor.cpu().numpy()
+
+
+def bias_of(layer: nn.Module) -> np.ndarray:
+    outputs = layer.weight.shape[isinstance(layer, Affine)]
+    return np.zeros(outputs) if layer.bias is None else numpy(layer.bias)
+
+
+def range_of(call: Call) -> Optional[Range]:
+    """Of a clamp."""
+    if call.kind in (nn.ReLU6, 'relu6'):
+        return 0.0, 6.0
+    if call.kind in (nn.ReLU, 'relu'):
+        return 0.0, inf
+    return None
+
+
+def is_pointwise(conv: nn.Conv2d) -> bool:
+    return (conv.kernel_size, conv.stride) == ((1, 1), (1, 1)) and conv.padding in ((0, 0), 'valid')
+
+
+def is_line(conv: nn.Conv2d) -> bool:
+    """A depthwise convolution along one axis, centred, of a size that there is code for."""
+    along = int(conv.kernel_size[0] == 1)
+    k, stride = conv.kernel_size[along], conv.stride[along]
+    expected = [(1, 1), (1, 1), (0, 0)]
+    for which, value in enumerate((k, stride, k // 2)):
+        expected[which] = tuple(value if axis == along else expected[which][axis] for axis in (0, 1))
+    return (1 < conv.groups == conv.in_channels == conv.out_channels and k in (3, 5, 7) and stride in (1, 2)
+            and [conv.kernel_size, conv.stride, conv.padding] == expected and conv.dilation == (1, 1)
+            and conv.padding_mode == 'zeros')
+
+
+def lines_of(call: Call) -> Optional[list[nn.Conv2d]]:
+    """The convolutions of a call that are all along one axis."""
+    convs = list(call.layer) if isinstance(call.layer, Filters) else [call.layer]
+    return convs if all(isinstance(conv, nn.Conv2d) and is_line(conv) for conv in convs) else None
+
+
+def is_lines(call: Call) -> bool:
+    return lines_of(call) is not None
+
+
+HANDLERS: dict[Any, Callable[[Compiler, Call], None]] = {
+    DeployStem: Compiler.take_stem, nn.Conv2d: Compiler.take_conv, Filters: Compiler.take_conv,
+    Permutation: Compiler.take_permutation, DeployShiftMax: Compiler.take_shift_max, Affine: Compiler.take_linear,
+    nn.Linear: Compiler.take_linear, nn.ReLU6: Compiler.take_clamp, nn.ReLU: Compiler.take_clamp,
+    nn.Upsample: Compiler.take_upsample, 'interpolate': Compiler.take_upsample,
+    'relu6': Compiler.take_clamp, 'relu': Compiler.take_clamp, 'mean': Compiler.take_mean, 'add': Compiler.take_add,
+}

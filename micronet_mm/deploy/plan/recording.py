@@ -1,0 +1,128 @@
+"""What a network in deploy form does to a tensor, call by call."""
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from ..layers import Affine, DeployShiftMax, DeployStem, Filters, Permutation
+
+# Layers that a plan has steps for, by what they are. What is inside them is not recorded.
+LAYERS = (DeployStem, DeployShiftMax, Filters, Permutation, Affine, nn.Linear, nn.Conv2d, nn.ReLU6, nn.ReLU,
+          nn.Upsample)
+
+
+class UnsupportedError(ValueError):
+    """A network has a layer that there is no native code for; the message names it."""
+
+
+@dataclass(eq=False)
+class Value:
+    """A tensor that was seen, less its batch: (C, H, W) or (C)."""
+    shape: tuple[int, ...]
+
+
+@dataclass(eq=False)
+class Call:
+    """One call of a layer or function.
+
+    Attributes:
+        kind: what is done; of a layer its class, of a function its name.
+        layer: the layer; None for a function.
+        inputs: the tensors that it read.
+        output: the tensor that it made.
+        settings: further arguments of a function.
+    """
+    kind: Any
+    layer: Any
+    inputs: tuple[Value, ...]
+    output: Value
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+# Functions, as PyTorch hands them to a mode, by the names that calls have.
+FUNCTIONS: dict[Callable, str] = {
+    F.relu6: 'relu6', F.relu: 'relu', torch.relu: 'relu', F.hardtanh: 'hardtanh', F.hardswish: 'hardswish',
+    torch.add: 'add', Tensor.add: 'add', Tensor.__add__: 'add',
+    Tensor.mean: 'mean', torch.mean: 'mean', F.interpolate: 'interpolate',
+}
+# What gives its input back as far as a plan is concerned.
+SAME = {Tensor.float, Tensor.contiguous, F.dropout, Tensor.detach, Tensor.to}
+
+
+class Recorder(TorchFunctionMode):
+    """Runs a network and writes down what happens to the tensors that come from its inputs.
+
+    Raises:
+        UnsupportedError: if something happens to them that a plan has no step for.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.calls: list[Call] = []
+        self.known: dict[int, Value] = {}
+        self.kept: list[Tensor] = []  # lest another tensor gets the id of one that is gone
+        self.inside = 0
+
+    def record(self, inputs: Sequence[Tensor]) -> tuple[list[Value], list[Value]]:
+        """Run the model on these; returns the values of its inputs and outputs."""
+        handles = []
+        for module in self.model.modules():
+            if type(module) in LAYERS:
+                handles += [module.register_forward_pre_hook(self.enter),
+                            module.register_forward_hook(self.leave, always_call=True)]
+        try:
+            with torch.no_grad(), self:
+                given = [self.note(tensor) for tensor in inputs]
+                outputs = self.model(*inputs)
+        finally:
+            for handle in handles:
+                handle.remove()
+        found = []
+        for output in flat(outputs):
+            if id(output) not in self.known:
+                raise UnsupportedError('an output that does not come from the input')
+            found.append(self.known[id(output)])
+        return given, found
+
+    def note(self, tensor: Tensor) -> Value:
+        self.kept.append(tensor)
+        return self.known.setdefault(id(tensor), Value(tuple(tensor.shape[1:])))
+
+    def enter(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self.inside += 1
+
+    def leave(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        self.inside -= 1
+        if self.inside == 0 and inputs and id(inputs[0]) in self.known and isinstance(output, Tensor):
+            self.calls.append(Call(type(layer), layer, (self.known[id(inputs[0])], ), self.note(output)))
+
+    def __torch_function__(self, function: Callable, types: Any, args: tuple = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        output = function(*args, **kwargs)
+        tensors = [arg for arg in flat((args, tuple(kwargs.values()))) if isinstance(arg, Tensor)]
+        read = [self.known[id(tensor)] for tensor in tensors if id(tensor) in self.known]
+        if self.inside or not read or not any(isinstance(each, Tensor) for each in flat(output)):
+            return output
+        if function in SAME:
+            self.kept.append(output)
+            self.known[id(output)] = read[0]
+        elif function in FUNCTIONS and len(read) == len(tensors):
+            settings = dict(enumerate(args[1:], 1), **kwargs)
+            self.calls.append(Call(FUNCTIONS[function], None, tuple(read), self.note(output), settings))
+        else:
+            raise UnsupportedError(getattr(function, '__name__', str(function)))
+        return output
+
+
+def flat(value: Any) -> list:
+    """What a nest of tuples, lists and dicts holds."""
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    if isinstance(value, (tuple, list)):
+        return [each for child in value for each in flat(child)]
+    return [value]

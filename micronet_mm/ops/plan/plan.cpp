@@ -1,0 +1,476 @@
+// Reads a plan, refuses one that would read or write beyond its memory, and runs it.
+//
+// A file is a header of words of 64 bits, tensors, steps, and the weights; plan.py writes it, where the layout is described.
+#include "plan.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "shapes.h"
+
+namespace plan {
+
+#if defined(__x86_64__)
+namespace avx512 {
+extern const Kernels kernels;
+}
+namespace avx2 {
+extern const Kernels kernels;
+}
+#endif
+namespace plain {
+extern const Kernels kernels;
+}
+
+}  // namespace plan
+
+namespace {
+
+using namespace plan;
+
+// Those for the widest vectors that this processor has, or that MICRONET_PLAN_VECTORS names.
+const Kernels &chosen_kernels() {
+    const char *wanted = std::getenv("MICRONET_PLAN_VECTORS");
+    const auto allowed = [=](const char *name) { return !wanted || !*wanted || !std::strcmp(wanted, name); };
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (allowed("avx512") && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+        return avx512::kernels;
+    if ((allowed("avx512") || allowed("avx2")) && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return avx2::kernels;
+#else
+    (void)allowed;
+#endif
+    return plain::kernels;
+}
+
+constexpr char MAGIC[] = "MICRONET";
+constexpr int64_t VERSION = 1, HEADER = 8, LARGEST = int64_t(1) << 24;
+enum Kind { MAP, VECTOR, FLOATS, INTS };
+
+struct Broken : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+void require(bool holds, const char *what) {
+    if (!holds) throw Broken(what);
+}
+
+// Memory that begins where the widest vector may.
+struct Memory {
+    std::unique_ptr<float[]> data;
+    float *begin;
+
+    explicit Memory(int64_t floats) : data(new float[floats + WIDEST]()) {
+        const uintptr_t address = reinterpret_cast<uintptr_t>(data.get());
+        begin = data.get() + (64 - address % 64) % 64 / sizeof(float);
+    }
+};
+
+struct Tensor {
+    int64_t kind, offset, C, H, W;
+    Map map(float *arena) const { return {arena + offset, C, H, W}; }
+};
+
+// What a step finds when it runs.
+struct Frame {
+    float *arena, *scratch;
+    const float *const *inputs;
+    float *const *outputs;
+    int64_t image;
+};
+
+typedef std::function<void(const Frame &)> Step;
+
+Map map_or_none(const Tensor *tensor, float *arena) { return tensor ? tensor->map(arena) : Map{}; }
+float *vector_or_none(const Tensor *tensor, float *arena) { return tensor ? arena + tensor->offset : nullptr; }
+
+}  // namespace
+
+struct micronet_plan {
+    const Kernels &kernels = chosen_kernels();
+    std::vector<Tensor> tensors;
+    std::vector<int64_t> inputs, outputs;
+    std::vector<Step> steps;
+    std::unique_ptr<Memory> weights;
+    int64_t weight_floats = 0, arena_floats = 0, scratch_floats = 0;
+    std::vector<Memory> arenas;  // one for each thread
+};
+
+namespace {
+
+// Takes the words of one step in turn, each checked for what it stands for.
+struct Reader {
+    micronet_plan &plan;
+    const int64_t *word, *end;
+
+    int64_t number(int64_t low, int64_t high) {
+        require(word < end, "a step is too short");
+        const int64_t value = *word++;
+        require(low <= value && value <= high, "a number is out of range");
+        return value;
+    }
+    float real() {
+        require(word < end, "a step is too short");
+        double value;
+        std::memcpy(&value, word++, sizeof(value));
+        return float(value);
+    }
+    Range range() {
+        const float low = real();
+        return {low, real()};
+    }
+    const Tensor *maybe(int64_t kind) {
+        const int64_t index = number(-1, int64_t(plan.tensors.size()) - 1);
+        if (index < 0) return nullptr;
+        require(plan.tensors[index].kind == kind, "a step refers to a tensor of another kind");
+        return &plan.tensors[index];
+    }
+    const Tensor &one(int64_t kind) {
+        const Tensor *tensor = maybe(kind);
+        require(tensor, "a step lacks a tensor");
+        return *tensor;
+    }
+    const Tensor &map() { return one(MAP); }
+    const Tensor &vector(int64_t count) {
+        const Tensor &tensor = one(VECTOR);
+        require(tensor.C == count, "a vector has another length than its step needs");
+        return tensor;
+    }
+    const Tensor *maybe_vector(int64_t count) {
+        const Tensor *tensor = maybe(VECTOR);
+        require(!tensor || tensor->C == count, "a vector has another length than its step needs");
+        return tensor;
+    }
+    const Tensor *maybe_like(const Tensor &other) {
+        const Tensor *tensor = maybe(MAP);
+        require(!tensor || (tensor->C == other.C && tensor->H == other.H && tensor->W == other.W),
+                "what is added has another shape");
+        return tensor;
+    }
+    const float *floats(int64_t count) {
+        const Tensor &tensor = one(FLOATS);
+        require(tensor.C == count, "there are other numbers of weights than a step needs");
+        return plan.weights->begin + tensor.offset;
+    }
+    const int32_t *maybe_places(int64_t count, int64_t below) {
+        const Tensor *tensor = maybe(INTS);
+        if (!tensor) return nullptr;
+        require(tensor->C == count, "there are other numbers of places than a step needs");
+        const int32_t *places = reinterpret_cast<const int32_t *>(plan.weights->begin + tensor->offset);
+        for (int64_t i = 0; i < count; ++i) require(0 <= places[i] && places[i] < below, "a place is out of range");
+        return places;
+    }
+    void scratch(int64_t floats) { plan.scratch_floats = std::max(plan.scratch_floats, floats); }
+};
+
+// A map that is read plainly or through Shift-Max.
+struct SourceTensors {
+    const Tensor *x, *a, *factor;
+    Source source{};
+
+    SourceTensors(Reader &reader, int64_t channels) {
+        x = &reader.map();
+        source.order = reader.maybe_places(channels, x->C);
+        require(source.order || channels == x->C, "a map has other channels than its step needs");
+        source.J = reader.number(0, 2), source.K = reader.number(0, 2);
+        require((source.J == 0) == (source.K == 0), "Shift-Max has shifts without fusions");
+        source.partner = reader.maybe_places(std::max<int64_t>(source.J - 1, 0) * x->C, x->C);
+        a = reader.maybe_vector(source.K * source.J * x->C);
+        require((source.J > 0) == (a != nullptr) && (source.J > 1) == (source.partner != nullptr),
+                "Shift-Max lacks something");
+        factor = reader.maybe(MAP);
+        require(!factor || (factor->C == 1 && factor->H == x->H && factor->W == x->W), "factors have another shape");
+    }
+
+    Source at(float *arena) const {
+        Source here = source;
+        here.x = x->map(arena), here.a = vector_or_none(a, arena), here.factor = vector_or_none(factor, arena);
+        return here;
+    }
+};
+
+Pointwise read_pointwise(Reader &reader) {
+    Pointwise conv;
+    conv.groups = reader.number(1, LARGEST), conv.inputs = reader.number(1, LARGEST);
+    conv.outputs = reader.number(1, LARGEST);
+    require(conv.groups * conv.inputs <= LARGEST && conv.groups * conv.outputs <= LARGEST, "a convolution is too large");
+    conv.w = reader.floats(conv.groups * conv.inputs * conv.outputs);
+    conv.bias = reader.floats(conv.groups * conv.outputs);
+    conv.range = reader.range();
+    return conv;
+}
+
+Step read_load(Reader &reader) {
+    const int64_t input = reader.number(0, int64_t(reader.plan.inputs.size()) - 1);
+    const Tensor &y = reader.map();
+    require(&y == &reader.plan.tensors[reader.plan.inputs[input]], "an input is loaded elsewhere");
+    return [=, &y](const Frame &frame) {
+        const Map map = y.map(frame.arena);
+        const float *from = frame.inputs[input] + frame.image * map.C * map.size();
+        for (int64_t c = 0; c < map.C; ++c) std::copy_n(from + c * map.size(), map.size(), map.plane(c));
+    };
+}
+
+Step read_store(Reader &reader) {
+    const int64_t output = reader.number(0, int64_t(reader.plan.outputs.size()) - 1);
+    const Tensor &x = reader.plan.tensors[reader.plan.outputs[output]];
+    const int64_t count = reader.number(x.C, x.C);
+    const int32_t *order = reader.maybe_places(count, x.C);
+    require(x.kind == MAP || !order, "a vector is stored in another order");
+    return [=, &x](const Frame &frame) {
+        const Map map = x.map(frame.arena);
+        const int64_t size = map.size(), pitch = x.kind == MAP ? map.pitch() : 1;
+        float *to = frame.outputs[output] + frame.image * map.C * size;
+        for (int64_t c = 0; c < map.C; ++c)
+            std::copy_n(map.data + (order ? order[c] : c) * pitch, size, to + c * size);
+    };
+}
+
+Step read_stem(Reader &reader) {
+    const int64_t input = reader.number(0, int64_t(reader.plan.inputs.size()) - 1);
+    const Tensor &image = reader.plan.tensors[reader.plan.inputs[input]], &y = reader.map();
+    Stem conv;
+    conv.s1 = reader.number(1, LARGEST), conv.s2 = reader.number(1, LARGEST);
+    require(conv.s1 * conv.s2 == y.C && y.H == (image.H + 1) / 2 && y.W == (image.W + 1) / 2,
+            "the stem gives another shape");
+    conv.scale = reader.floats(image.C), conv.shift = reader.floats(image.C);
+    conv.vertical = reader.floats(conv.s1 * image.C * 3), conv.vertical_bias = reader.floats(conv.s1);
+    conv.horizontal = reader.floats(y.C * 3), conv.horizontal_bias = reader.floats(y.C);
+    conv.range = reader.range();
+    reader.scratch(conv.scratch(image.C, image.W));
+    return [=, &image, &y, &kernels = reader.plan.kernels](const Frame &frame) {
+        kernels.stem(conv, frame.inputs[input] + frame.image * image.C * image.H * image.W, image.C, image.H, image.W,
+             y.map(frame.arena), frame.scratch);
+    };
+}
+
+Step read_pointwise_step(Reader &reader) {
+    const Pointwise conv = read_pointwise(reader);
+    const SourceTensors source(reader, conv.groups * conv.inputs);
+    const Tensor &y = reader.map(), *added = reader.maybe_like(y), *mean = reader.maybe_vector(y.C);
+    require(y.C == conv.groups * conv.outputs && y.H == source.x->H && y.W == source.x->W,
+            "a pointwise convolution gives another shape");
+    return [=, &y, &kernels = reader.plan.kernels](const Frame &frame) {
+        kernels.pointwise(conv, source.at(frame.arena), y.map(frame.arena), map_or_none(added, frame.arena),
+                          vector_or_none(mean, frame.arena));
+    };
+}
+
+Step read_elementwise(Reader &reader) {
+    const Tensor &y = reader.map();
+    const SourceTensors source(reader, y.C);
+    const Range range = reader.range();
+    const Tensor *added = reader.maybe_like(y), *mean = reader.maybe_vector(y.C);
+    require(y.H == source.x->H && y.W == source.x->W, "a step gives another shape");
+    return [=, &y, &kernels = reader.plan.kernels](const Frame &frame) {
+        kernels.elementwise(source.at(frame.arena), range, y.map(frame.arena), map_or_none(added, frame.arena),
+                            vector_or_none(mean, frame.arena));
+    };
+}
+
+Step read_lines(Reader &reader) {
+    const Tensor &x = reader.map();
+    Pointwise expand{};
+    const bool expands = reader.number(0, 1);
+    if (expands) expand = read_pointwise(reader);
+    const int64_t read = expands ? expand.groups * expand.inputs : x.C;
+    const int64_t C = expands ? expand.groups * expand.outputs : x.C;
+    const int32_t *order = reader.maybe_places(read, x.C);
+    require(order || read == x.C, "a map has other channels than its step needs");
+    Lines conv;
+    conv.M1 = reader.number(1, LARGEST), conv.M2 = reader.number(1, LARGEST);
+    conv.k = reader.number(3, 7), conv.stride = reader.number(1, 2);
+    require(conv.k % 2 && C * conv.M1 <= LARGEST, "there is no code for a kernel of this size");
+    const Tensor &y = reader.map();
+    require(y.C == conv.M2 * conv.M1 * C && y.H == (x.H + conv.stride - 1) / conv.stride &&
+                y.W == (x.W + conv.stride - 1) / conv.stride,
+            "a depthwise convolution gives another shape");
+    conv.vertical = reader.floats(conv.M1 * C * conv.k), conv.vertical_bias = reader.floats(conv.M1 * C);
+    conv.horizontal = reader.floats(y.C * conv.k), conv.horizontal_bias = reader.floats(y.C);
+    conv.range = reader.range();
+    const Tensor *mean = reader.maybe_vector(y.C);
+    reader.scratch(conv.scratch(Map{nullptr, x.C, x.H, x.W}, Map{nullptr, y.C, y.H, y.W}));
+    return [=, &x, &y, &kernels = reader.plan.kernels](const Frame &frame) {
+        kernels.lines(conv, Source{x.map(frame.arena), order, nullptr, nullptr, nullptr, 0, 0}, expands ? &expand : nullptr, y.map(frame.arena),
+                      vector_or_none(mean, frame.arena), frame.scratch);
+    };
+}
+
+Step read_pool(Reader &reader) {
+    const Tensor &x = reader.map(), &y = reader.vector(x.C);
+    const Range range = reader.range();
+    const bool swish = reader.number(0, 1);
+    return [=, &x, &y, &kernels = reader.plan.kernels](const Frame &frame) {
+        kernels.pool(x.map(frame.arena), range, swish, frame.arena + y.offset);
+    };
+}
+
+Step read_linear(Reader &reader) {
+    const Tensor &x = reader.one(VECTOR), &y = reader.one(VECTOR);
+    const int64_t padded = rounded(y.C, TILE);
+    Linear layer{};
+    layer.inputs = x.C, layer.outputs = y.C;
+    layer.w = reader.floats(padded * x.C), layer.bias = reader.floats(padded);
+    layer.swish = reader.number(0, 1);
+    layer.range = reader.range();
+    if (reader.number(0, 1)) layer.start = reader.floats(padded);
+    require(x.offset != y.offset, "a linear layer overwrites its input");
+    return [=, &x, &y, &kernels = reader.plan.kernels](const Frame &frame) {
+        kernels.linear(layer, frame.arena + x.offset, frame.arena + y.offset);
+    };
+}
+
+Step read_attend(Reader &reader) {
+    const Tensor &x = reader.map(), &y = reader.map();
+    const float temperature = reader.real();
+    require(x.C == 1 && y.C == 1 && y.H == x.H && y.W == x.W, "attention is of one channel");
+    return [=, &x, &y, &kernels = reader.plan.kernels](const Frame &frame) {
+        kernels.attend(x.map(frame.arena), temperature, frame.arena + y.offset);
+    };
+}
+
+Step read_doubled(Reader &reader) {
+    const Tensor &x = reader.map(), &y = reader.map();
+    const bool smooth = reader.number(0, 1);
+    require(y.C == x.C && y.H == 2 * x.H && y.W == 2 * x.W, "an enlargement gives another shape");
+    reader.scratch(rounded(x.W, WIDEST) + 2 * WIDEST);
+    return [=, &x, &y, &kernels = reader.plan.kernels](const Frame &frame) {
+        kernels.doubled(x.map(frame.arena), smooth, y.map(frame.arena), frame.scratch);
+    };
+}
+
+typedef Step (*ReadStep)(Reader &);
+const ReadStep READ[] = {read_load,        read_store, read_stem,   read_pointwise_step,
+                         read_elementwise, read_lines, read_pool, read_linear, read_attend, read_doubled};
+
+void check(const Tensor &tensor, const micronet_plan &plan) {
+    require(MAP <= tensor.kind && tensor.kind <= INTS, "a tensor is of no known kind");
+    for (int64_t size : {tensor.C, tensor.H, tensor.W}) require(0 < size && size <= LARGEST, "a tensor has no sensible shape");
+    require(tensor.H <= LARGEST / tensor.W && tensor.C <= (int64_t(1) << 40) / (tensor.H * tensor.W + 2 * WIDEST),
+            "a tensor is too large");
+    int64_t floats = tensor.C;
+    if (tensor.kind == MAP) floats *= pitch_of(tensor.H, tensor.W);
+    else require(tensor.H == 1 && tensor.W == 1, "a vector has rows");
+    if (tensor.kind == VECTOR) floats = rounded(floats, TILE);
+    const int64_t memory = tensor.kind <= VECTOR ? plan.arena_floats : plan.weight_floats;
+    require(tensor.offset >= 0 && tensor.offset % WIDEST == 0 && tensor.offset <= memory && floats <= memory - tensor.offset,
+            "a tensor lies outside the memory");
+}
+
+void read_plan(const char *content, size_t bytes, micronet_plan &plan) {
+    require(bytes >= 8 && !std::memcmp(content, MAGIC, 8), "it does not begin as a plan does");
+    const int64_t available = int64_t((bytes - 8) / 8);
+    require(available >= HEADER, "it is cut off");
+    std::vector<int64_t> words(HEADER);
+    std::memcpy(words.data(), content + 8, HEADER * 8);
+    require(words[0] == VERSION, "it is of another version");
+    const int64_t total = words[1];
+    require(HEADER <= total && total <= available, "it is cut off");
+    words.resize(total);
+    std::memcpy(words.data(), content + 8, total * 8);
+    plan.arena_floats = words[2], plan.weight_floats = words[3];
+    require(0 <= plan.arena_floats && plan.arena_floats <= int64_t(1) << 32, "its memory has no sensible size");
+    require(0 <= plan.weight_floats && plan.weight_floats <= int64_t(bytes - 8 - total * 8) / 4, "it is cut off");
+    plan.weights = std::make_unique<Memory>(plan.weight_floats);
+    std::memcpy(plan.weights->begin, content + 8 + total * 8, plan.weight_floats * 4);
+
+    const int64_t *word = words.data() + HEADER, *const end = words.data() + total;
+    const auto take = [&](int64_t count) {
+        require(0 <= count && count <= end - word, "it is cut off");
+        word += count;
+        return word - count;
+    };
+    require(0 <= words[4] && words[4] <= total, "it is cut off");
+    for (int64_t i = 0; i < words[4]; ++i) {
+        const int64_t *given = take(5);
+        plan.tensors.push_back({given[0], given[1], given[2], given[3], given[4]});
+        check(plan.tensors.back(), plan);
+    }
+    for (auto [list, count] : {std::pair{&plan.inputs, words[5]}, std::pair{&plan.outputs, words[6]}}) {
+        require(0 <= count && count <= 1024, "it has too many inputs or outputs");
+        for (const int64_t *given = take(count); count > 0; --count, ++given) {
+            require(0 <= *given && *given < int64_t(plan.tensors.size()) && plan.tensors[*given].kind <= VECTOR,
+                    "an input or output is no tensor");
+            list->push_back(*given);
+        }
+    }
+    while (word < end) {
+        const int64_t *given = take(2), op = given[0];
+        require(0 <= op && op < int64_t(std::size(READ)), "there is no code for one of its steps");
+        const int64_t *arguments = take(given[1]);
+        Reader reader{plan, arguments, arguments + given[1]};
+        plan.steps.push_back(READ[op](reader));
+        require(reader.word == reader.end, "a step is too long");
+    }
+}
+
+int shape_of(const micronet_plan *plan, const std::vector<int64_t> &list, int i, int64_t shape[3]) {
+    if (i < 0 || i >= int(list.size())) return 0;
+    const Tensor &tensor = plan->tensors[list[i]];
+    shape[0] = tensor.C, shape[1] = tensor.H, shape[2] = tensor.W;
+    return 1;
+}
+
+}  // namespace
+
+extern "C" micronet_plan *micronet_plan_open(const void *content, size_t bytes, char error[256]) {
+    try {
+        auto plan = std::make_unique<micronet_plan>();
+        read_plan(static_cast<const char *>(content), bytes, *plan);
+        return plan.release();
+    } catch (const std::bad_alloc &) {
+        std::snprintf(error, 256, "there is not enough memory");
+    } catch (const std::exception &broken) {
+        std::snprintf(error, 256, "%s", broken.what());
+    }
+    return nullptr;
+}
+
+extern "C" int micronet_plan_input(const micronet_plan *plan, int i, int64_t shape[3]) {
+    return shape_of(plan, plan->inputs, i, shape);
+}
+
+extern "C" int micronet_plan_output(const micronet_plan *plan, int i, int64_t shape[3]) {
+    return shape_of(plan, plan->outputs, i, shape);
+}
+
+extern "C" void micronet_plan_run(micronet_plan *plan, const float *const *inputs, float *const *outputs, int64_t batch,
+                                  int threads) {
+    const int used = int(std::max<int64_t>(1, std::min<int64_t>(threads, batch)));
+    const int64_t arena = rounded(plan->arena_floats, WIDEST);
+    while (int(plan->arenas.size()) < used) plan->arenas.emplace_back(arena + plan->scratch_floats);
+#pragma omp parallel for num_threads(used) schedule(static, 1) if (used > 1)
+    for (int part = 0; part < used; ++part) {
+        float *memory = plan->arenas[part].begin;
+        for (int64_t image = part; image < batch; image += used) {
+            const Frame frame{memory, memory + arena, inputs, outputs, image};
+            for (const Step &step : plan->steps) step(frame);
+        }
+    }
+}
+
+extern "C" int micronet_plan_steps(const micronet_plan *plan) { return int(plan->steps.size()); }
+
+extern "C" void micronet_plan_time(micronet_plan *plan, const float *const *inputs, float *const *outputs, double *seconds) {
+    micronet_plan_run(plan, inputs, outputs, 1, 1);
+    float *memory = plan->arenas[0].begin;
+    const Frame frame{memory, memory + rounded(plan->arena_floats, WIDEST), inputs, outputs, 0};
+    for (const Step &step : plan->steps) {
+        const auto begin = std::chrono::steady_clock::now();
+        step(frame);
+        *seconds++ = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    }
+}
+
+extern "C" void micronet_plan_close(micronet_plan *plan) { delete plan; }
