@@ -1,5 +1,6 @@
 """What single hooks and transforms promise."""
 import random
+from itertools import pairwise
 from types import SimpleNamespace
 
 import cv2
@@ -119,8 +120,8 @@ def test_statistics_of_bn_stand_still_in_the_last_part(tmp_path):
         optimizer.step()
         means.append(norm.running_mean.clone())
         weights.append(norm.weight.detach().clone())
-    assert all(not torch.equal(*pair) for pair in zip(weights, weights[1:]))
-    assert [torch.equal(*pair) for pair in zip(means, means[1:])] == [False, False, True, True]
+    assert all(not torch.equal(*pair) for pair in pairwise(weights))
+    assert [torch.equal(*pair) for pair in pairwise(means)] == [False, False, True, True]
 
 
 def test_the_last_part_is_a_share_of_the_run():

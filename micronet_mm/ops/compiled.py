@@ -44,15 +44,17 @@ def beside(*names: str) -> tuple[Path, ...]:
 
 
 FLAGS = ('-O3', '-fopenmp', '-fPIC', '-shared', '-std=c++17', '-fno-math-errno')
-OPERATORS = Library('operators', beside('line_conv_cpu.cpp', 'pointwise_cpu.cpp', 'settle_cpu.cpp', 'shift_max_cpu.cpp'),
-                    beside('deferred.h', 'vectors.h'), (*FLAGS, '-march=native'))
+OPERATORS = Library(
+    'operators', beside('line_conv_cpu.cpp', 'pointwise_cpu.cpp', 'settle_cpu.cpp', 'shift_max_cpu.cpp'),
+    beside('deferred.h', 'vectors.h'), (*FLAGS, '-march=native'))
 # It chooses among these when it runs, so that it can be taken to another machine.
 VECTORS = {'plain': ()}
 if platform.machine() in ('x86_64', 'AMD64'):
     VECTORS |= {'avx2': ('-mavx2', '-mfma'),
                 'avx512': ('-mavx512f', '-mavx512bw', '-mavx512dq', '-mavx512vl', '-mfma', '-mprefer-vector-width=512')}
-PLAN = Library('plan', beside('plan/plan.cpp'), beside('plan/plan.h', 'plan/shapes.h', 'vectors.h'), FLAGS,
-               tuple((*beside('plan/kernels.cpp'), (f'-DPLAN_TARGET={name}', *flags)) for name, flags in VECTORS.items()))
+PLAN = Library(
+    'plan', beside('plan/plan.cpp'), beside('plan/plan.h', 'plan/shapes.h', 'vectors.h'), FLAGS,
+    tuple((*beside('plan/kernels.cpp'), (f'-DPLAN_TARGET={name}', *flags)) for name, flags in VECTORS.items()))
 OFF = 'MICRONET_MM_REFERENCE'
 DIGEST = sha256().digest_size
 
@@ -135,7 +137,8 @@ def key(wanted: Library) -> str:
     """What a file must have been made from and for to be right here. It is found without a compiler."""
     variants = [source for source, _ in wanted.variants]
     contents = [file.read_bytes() for file in (*wanted.sources, *wanted.headers, *variants)]
-    settings = [*wanted.flags, *(flag for _, flags in wanted.variants for flag in flags), os.environ.get('CXX', ''), platform.machine(), *platform.libc_ver()]
+    flags = (*wanted.flags, *(flag for _, more in wanted.variants for flag in more))
+    settings = [*flags, os.environ.get('CXX', ''), platform.machine(), *platform.libc_ver()]
     return sha256(b'\0'.join([*contents, ' '.join(settings).encode(), processor()])).hexdigest()[:16]
 
 
