@@ -4,7 +4,7 @@
 # make demo-path   install, then train the six networks of Table 2 on handwritten digits, three seeds each
 # make demo-pose   install, then train and evaluate keypoints with MicroNet-M0 on generated pictures
 # make tables      count the paper's tables anew into docs/paper_tables.md, and detectors into docs/detector_costs.md
-# make ablation    install, then train the detector of demo-micro with other blocks and heads, three seeds each
+# make ablation    install, then train the detector of demo-micro with one part exchanged, three seeds each
 # make figures     draw the paper's figures anew into docs/figures
 # make test        install, then lint and test
 # make proofs      the slow tests: what the demos promise
@@ -72,6 +72,7 @@ demo-micro: $(READY) $(FIGURES)/annotations/train.json
 ablation: $(READY) $(FIGURES)/annotations/train.json
 	$(PY) -W ignore tools/ablate_detector.py blocks
 	$(PY) -W ignore tools/ablate_detector.py heads
+	$(PY) -W ignore tools/ablate_detector.py statistics
 
 demo-path: $(READY) $(DIGITS)/train
 	$(PY) -W ignore tools/demo_path.py

@@ -110,6 +110,7 @@ def test_report_of_nothing_is_one_line(runs, report, tmp_path):
 @pytest.mark.parametrize(('name', 'metric'), [
     ('retinanet_micronet_m3_demo', 'coco/bbox_mAP_50'),
     ('faster_rcnn_micronet_m3_demo', 'coco/bbox_mAP_50'),
+    ('micro_det_m3_demo', 'coco/bbox_mAP_50'),
     ('keypoint_micronet_m0_demo', 'coco/AP'),
 ])
 def test_demo_reaches_0_60_on_held_out_images(name, metric, tmp_path):

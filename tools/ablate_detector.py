@@ -30,6 +30,10 @@ TABLES = {
         'ablation/micro_det_rtmdet': "RTMDet's own, of dense convolutions",
         'ablation/micro_det_yolox': "YOLOX's own, of dense convolutions",
     },
+    'statistics': {
+        DEMO: 'stand still in the last fifth',
+        'ablation/micro_det_running_statistics': 'run to the end',
+    },
 }
 
 
@@ -44,7 +48,7 @@ def config(name: str, epochs: int, seed: int) -> Config:
 
 def main() -> None:
     parser = arguments(__doc__, Path('work_dirs/ablation'), epochs=3)
-    parser.add_argument('table', choices=TABLES, help='what is exchanged: the blocks of pyramid and head, or the head')
+    parser.add_argument('table', choices=TABLES, help='what is exchanged: the blocks of pyramid and head, the head, or the statistics of BN')
     args = parser.parse_args()
     variants = TABLES[args.table]
     header = ['detector', 'multiply-adds', 'AP, mean (spread)', 'of each seed', 'AP50']
