@@ -48,7 +48,8 @@ def config(name: str, epochs: int, seed: int) -> Config:
 
 def main() -> None:
     parser = arguments(__doc__, Path('work_dirs/ablation'), epochs=3)
-    parser.add_argument('table', choices=TABLES, help='what is exchanged: the blocks of pyramid and head, the head, or the statistics of BN')
+    parser.add_argument('table', choices=TABLES,
+                        help='what is exchanged: the blocks of pyramid and head, the head, or the statistics of BN')
     args = parser.parse_args()
     variants = TABLES[args.table]
     header = ['detector', 'multiply-adds', 'AP, mean (spread)', 'of each seed', 'AP50']

@@ -11,6 +11,7 @@ installed are left out and named. The baseline is MobileNetV3-Small 0.5x, of key
     export       ONNX Runtime, what tools/export.py writes
     openvino     OpenVINO, the same file (of timm's networks the plain trace), in single precision
     int8         ONNX Runtime, the export quantized
+    native       the deploy form by plans, in the C++ of this package
 
 Accuracies in the picture are published ones; nothing here was trained on ImageNet.
 """
@@ -30,7 +31,7 @@ from micronet_mm.latency.timing import measure
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 CHOICES = {network.name: network for network in (*networks.CLASSIFIERS, *networks.MODELS)}
-OF_MODELS = ('eager', 'plain trace', 'export', 'openvino')
+OF_MODELS = ('eager', 'plain trace', 'export', 'openvino', 'native')
 THROUGHPUT = dict(batch=8, threads=(1, 2))
 
 

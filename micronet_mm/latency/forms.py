@@ -2,8 +2,9 @@
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Optional
@@ -13,6 +14,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from micronet_mm.deploy.export import TOLERANCE, Normalized, compare, to_onnx
@@ -89,7 +91,7 @@ class Contender:
 
 
 class DiffersError(ValueError):
-    """What a runtime gives of a file that is right is not what the network gives."""
+    """What a runtime gives of a file that is right is not what the network gives, or it has no code for the network."""
 
 
 Ready = tuple[Callable[[], Any], Optional[tuple[int, int]]]
@@ -147,6 +149,36 @@ def in_openvino(content: bytes, image: Tensor, model: nn.Module, threads: int) -
     return lambda: request.infer(feed, share_inputs=True), nodes
 
 
+def in_native_code(model: nn.Module, images: Tensor, threads: int) -> Ready:
+    """One plan, or where there is none for the whole, as with a flip test, one for each part of the model."""
+    from micronet_mm.deploy.form import native_parts
+    from micronet_mm.deploy.plan.compiling import compile_plan
+    from micronet_mm.deploy.plan.engine import OpenPlan, run_natively
+    from micronet_mm.deploy.plan.recording import UnsupportedError
+    with torch.no_grad():
+        theirs = model(images)
+    try:
+        plan = compile_plan(model, [images])
+        steps, opened = len(plan.steps), OpenPlan(plan.content())
+        run = partial(opened, [images], threads)
+    except UnsupportedError:
+        model = deepcopy(model)
+        parts = [part for whole in model.modules() if isinstance(whole, BaseModel) for part in native_parts(whole)]
+        for part in parts:
+            run_natively(part)
+        run, _ = in_pytorch(model, images)
+        run()
+        if parts[0].forward.reason:  # of the backbone
+            raise DiffersError(parts[0].forward.reason) from None
+        steps = sum(opened.number for part in parts for opened, *_ in part.forward.plans.values())
+    for ours, other in zip(run(), theirs):
+        difference = float((ours.reshape_as(other) - other).abs().max() / other.abs().max().clamp(min=1e-12))
+        if not difference <= TOLERANCE:
+            raise DiffersError(f'native code and PyTorch differ by {difference:.1e} of the largest value, more than '
+                               f'{TOLERANCE:.0e}')
+    return run, (steps, steps)
+
+
 def eager(built: Built, threads: int) -> Ready:
     return in_pytorch(built.plain, built.normalized)
 
@@ -176,9 +208,14 @@ def int8(built: Built, threads: int) -> Ready:
     return in_onnxruntime(quantize(built.export, [dict(image=built.pixels.numpy())]).content, built.pixels, threads)
 
 
+def native(built: Built, threads: int) -> Ready:
+    """The deploy form, by plans."""
+    return in_native_code(built.deployed, built.pixels, threads)
+
+
 FORMS = {'eager': eager, 'deploy': deploy, 'plain trace': plain_trace, 'export': export, 'openvino': openvino,
-         'int8': int8}
-OF_THE_EXPORT = ('deploy', 'export', 'int8')
+         'int8': int8, 'native': native}
+OF_THE_EXPORT = ('deploy', 'export', 'int8', 'native')
 
 
 def missing(form: str) -> Optional[str]:

@@ -72,6 +72,7 @@ CLASSIFIERS = [
 ]
 POSE_BASELINE = 'keypoint_mobilenetv3_small'
 MODELS = [
+    Network('micro_det_m3', 'MicroDet-M3', 'micro_det_m3', baseline=None),
     Network('retinanet_m3_demo', 'RetinaNet, MicroNet-M3 (demo)', 'demo/retinanet_micronet_m3_demo', baseline=None),
     *(Network(row.config, f'keypoints, {row.name}', row.config, baseline=POSE_BASELINE) for row in TABLES['9'].rows),
 ]

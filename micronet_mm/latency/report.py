@@ -12,6 +12,7 @@ from .timing import median_ms, quartiles_ms
 
 Record = dict[str, Any]
 PACKAGES = ('micronet-mm', 'torch', 'onnx', 'onnxruntime', 'openvino', 'timm')
+IN_ONNXRUNTIME = ('plain trace', 'export')
 FLAGS = ('avx2', 'fma', 'avx512f', 'avx512_vnni', 'avx512_bf16', 'amx_tile')
 
 
@@ -37,11 +38,18 @@ def installed(package: str) -> Optional[str]:
 def records(contenders: Sequence[Contender], networks: Sequence[Network], batch: int, threads: int) -> list[Record]:
     """A record for each contender, in the order of ``networks``.
 
-    ``of_baseline`` is its median over that of the network's baseline in the same form, ``of_plain_trace`` over that of
-    the plain trace of the same network; None where that was not measured.
+    ``of_baseline`` is its median over that of the network's baseline in the same form, of native code over the faster
+    one in ONNX Runtime; ``of_plain_trace`` and ``of_export`` over that of the same network in those forms. None where
+    that was not measured.
     """
     medians = {(contender.network, contender.form): median_ms(contender) for contender in contenders}
     found = []
+
+    def of_baseline(network: Network, form: str) -> Optional[float]:
+        names = IN_ONNXRUNTIME if form == 'native' else (form, )
+        return min((medians[network.baseline, name] for name in names if (network.baseline, name) in medians),
+                   default=None)
+
     for network in networks:
         for contender in contenders:
             if contender.network != network.name:
@@ -52,8 +60,9 @@ def records(contenders: Sequence[Contender], networks: Sequence[Network], batch:
                 network=network.name, title=network.title, form=contender.form, batch=batch, threads=threads,
                 median_ms=ms, quartiles_ms=[low, high], images_per_second=1000 * batch / ms,
                 passes=len(contender.times), nodes=contender.nodes and list(contender.nodes),
-                of_baseline=ratio(ms, medians.get((network.baseline, contender.form))),
+                of_baseline=ratio(ms, of_baseline(network, contender.form)),
                 of_plain_trace=ratio(ms, medians.get((network.name, 'plain trace'))),
+                of_export=ratio(ms, medians.get((network.name, 'export'))),
                 top1=network.top1, top1_source=network.source if network.top1 else None))
     return found
 
@@ -65,20 +74,22 @@ def ratio(ms: float, other: Optional[float]) -> Optional[float]:
 def table(found: Sequence[Record], throughput: bool = False) -> str:
     """The records of one batch and number of threads as Markdown, a line for each network.
 
-    Of each form: median milliseconds, or images per second if asked for; in brackets the time over the baseline's in
-    the same form. Nodes are those of the file, and what the runtime makes of them.
+    Of each form: median milliseconds, or images per second if asked for; in brackets the time over the baseline's, as
+    in :func:`records`. Nodes are those of the file, and what the runtime makes of them.
     """
     forms = list(dict.fromkeys(record['form'] for form in FORMS for record in found if record['form'] == form))
     counted = [form for form in ('plain trace', 'export') if form in forms]
-    compares = len(counted) == 2
-    head = ['network', 'top-1', *forms, *['export, of plain trace'] * compares, *(f'nodes, {form}' for form in counted)]
+    # What is set against what, where both were measured.
+    compared = [pair for pair in (('export', 'plain trace'), ('native', 'export')) if {*pair} <= {*forms}]
+    head = ['network', 'top-1', *forms, *(f'{of}, of {other}' for of, other in compared),
+            *(f'nodes, {form}' for form in counted)]
     lines = [head, ['---'] * len(head)]
     for title in dict.fromkeys(record['title'] for record in found):
         of = {record['form']: record for record in found if record['title'] == title}
         top1 = next(iter(of.values()))['top1']
-        export = of.get('export', {}).get('of_plain_trace')
+        ratios = [of.get(form, {}).get(f'of_{other.replace(" ", "_")}') for form, other in compared]
         lines.append([title, f'{top1:g}' if top1 else '-', *(cell(of.get(form), throughput) for form in forms),
-                      *[f'{export:.2f}x' if export else '-'] * compares,
+                      *(f'{each:.2f}x' if each else '-' for each in ratios),
                       *(' to '.join(map(str, of[form]['nodes'])) if form in of else '-' for form in counted)])
     return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
 

@@ -78,10 +78,15 @@ class OpenPlan:
             self.library.micronet_plan_run(self.handle, addresses(inputs), addresses(outputs), len(inputs[0]), threads)
         return outputs
 
+    @property
+    def number(self) -> int:
+        """Of steps."""
+        return self.library.micronet_plan_steps(self.handle)
+
     def time(self, inputs: Sequence[Tensor]) -> list[float]:
         """Seconds that each step takes for one image on one thread."""
         outputs = [torch.empty(1, *shape) for shape in self.outputs]
-        seconds = (ctypes.c_double * self.library.micronet_plan_steps(self.handle))()
+        seconds = (ctypes.c_double * self.number)()
         with self.lock:
             self.library.micronet_plan_time(self.handle, addresses(inputs), addresses(outputs), seconds)
         return list(seconds)

@@ -17,6 +17,7 @@ typedef typename Vector<int32_t>::type Ints;
 constexpr int64_t L = LANES<float>;
 constexpr int OUTPUTS = 12;  // of a pointwise convolution at once: their sums stay in registers
 constexpr int REGISTERS = VECTOR_BYTES == 64 ? 24 : 12;  // for those sums
+constexpr int64_t NEAR = 6144;  // floats that stay in the nearest cache beside others
 
 INLINE Floats all(float value) { return value - Floats{}; }
 INLINE Floats clamped(Floats value, const Range &range) {
@@ -25,14 +26,6 @@ INLINE Floats clamped(Floats value, const Range &range) {
     return value > low ? value : low;
 }
 INLINE void zero(float *from, int64_t count) { std::memset(from, 0, count * sizeof(float)); }
-
-// Positions from count on become zero.
-INLINE Floats first(Floats value, int64_t count) {
-    if (count >= L) return value;
-    Ints lanes;
-    for (int l = 0; l < L; ++l) lanes[l] = l;
-    return (Floats)((Ints)value & (lanes < int32_t(count)));
-}
 
 // Lane l of the result is value places[l] of the vectors, of which there is a power of two, counted on through them.
 INLINE Floats gathered(const Floats (&from)[1], Ints places) {
@@ -53,18 +46,36 @@ INLINE Floats gathered(const Floats (&from)[2], Ints places) {
     return __builtin_shuffle(from[0], from[1], places);
 #endif
 }
-INLINE Ints counted(int32_t start, int32_t step) {
-    Ints places;
-    for (int l = 0; l < L; ++l) places[l] = start + step * l;
-    return places;
+// start, start + step, ..., from memory: compilers do not see through a loop that sets sixteen lanes.
+template <int start, int step>
+struct Counted {
+    int32_t lanes[L];
+    constexpr Counted() : lanes{} {
+        for (int l = 0; l < L; ++l) lanes[l] = start + step * l;
+    }
+};
+template <int start, int step>
+INLINE Ints counted() {
+    static constexpr Counted<start, step> values;
+    return vector_at(values.lanes);
+}
+
+// Positions from count on become zero.
+INLINE Floats first(Floats value, int64_t count) {
+    if (count >= L) return value;
+    return (Floats)((Ints)value & (counted<0, 1>() < int32_t(count)));
 }
 
 // In logarithmically many steps.
 INLINE float total(Floats value) {
-    for (int half = L / 2; half > 0; half /= 2) {
+    const auto folded = [&](Ints places) {
         const Floats lanes[1] = {value};
-        value += gathered(lanes, counted(half, 1));
-    }
+        value += gathered(lanes, places);
+    };
+    if constexpr (L > 8) folded(counted<8, 1>());
+    if constexpr (L > 4) folded(counted<4, 1>());
+    folded(counted<2, 1>());
+    folded(counted<1, 1>());
     return value[0];
 }
 
@@ -228,21 +239,24 @@ void elementwise(const Read &read, const Range &range, const Map &y, const Map &
     }
 }
 
-// Channel c of an expanding convolution, (size), and zeros up to the end of the last vector.
-INLINE void expanded(const Pointwise &conv, const Plain &read, int64_t c, int64_t size, float *to) {
-    constexpr int most = 8;
+// Channels from c on of an expanding convolution, of one group, each (size) with zeros up to the end of the last vector, to
+// planes `apart` from one another.
+template <int channels>
+INLINE void expanded(const Pointwise &conv, const Plain &read, int64_t c, int64_t size, float *to, int64_t apart) {
+    constexpr int most = 4;
     const int64_t g = c / conv.outputs, vectors = rounded(size, L) / L, parts = rounded(vectors, most) / most;
     const float *w = conv.w + g * conv.inputs * conv.outputs + c % conv.outputs;
     for (int64_t part = 0; part < parts; ++part) {
-        const int64_t from = part * vectors / parts, to_vector = (part + 1) * vectors / parts;
-        with_number<most>(to_vector - from, [&](auto number) {
+        const int64_t from = part * vectors / parts, end = (part + 1) * vectors / parts;
+        with_number<most>(end - from, [&](auto number) {
             constexpr int wide = decltype(number)::value;
-            Floats sums[1][wide];
-            accumulate<1, wide>(read, g * conv.inputs, conv.inputs, w, conv.outputs, from * L, sums);
-            for (int v = 0; v < wide; ++v) {
-                const int64_t at = (from + v) * L;
-                store(to + at, first(clamped(sums[0][v] + all(conv.bias[c]), conv.range), size - at));
-            }
+            Floats sums[channels][wide];
+            accumulate<channels, wide>(read, g * conv.inputs, conv.inputs, w, conv.outputs, from * L, sums);
+            for (int n = 0; n < channels; ++n)
+                for (int v = 0; v < wide; ++v) {
+                    const int64_t at = (from + v) * L;
+                    store(to + n * apart + at, first(clamped(sums[n][v] + all(conv.bias[c + n]), conv.range), size - at));
+                }
         });
     }
 }
@@ -301,12 +315,12 @@ struct Wide {
     const Lines &conv;
     const Map &x, &y;
     const int64_t pitch, half;
-    float *const rows;
+    float *const buffer;
 
-    Wide(const Lines &conv, const Map &x, const Map &y, float *rows)
-        : conv(conv), x(x), y(y), pitch(conv.row(x)), half(pitch / 2), rows(rows) {}
+    Wide(const Lines &conv, const Map &x, const Map &y, float *buffer)
+        : conv(conv), x(x), y(y), pitch(conv.row(x)), half(pitch / 2), buffer(buffer) {}
 
-    INLINE void down(const float *padded, const float *w, float bias) const {
+    INLINE void down(const float *padded, const float *w, float bias, int64_t begin, int64_t end) const {
         constexpr int margin = k / 2;
         Floats taps[k];
         for (int t = 0; t < k; ++t) taps[t] = all(w[t]);
@@ -315,8 +329,8 @@ struct Wide {
             for (int t = 0; t < k; ++t) sum += taps[t] * vector_at(padded + (h * conv.stride + t) * x.W + v);
             return first(sum, x.W - v);
         };
-        for (int64_t h = 0; h < y.H; ++h) {
-            float *row = rows + h * pitch;
+        for (int64_t h = begin; h < end; ++h) {
+            float *row = buffer + (h - begin) * pitch;
             if (conv.stride == 1) {
                 for (int64_t v = 0; v < x.W; v += L) store(row + margin + v, value(h, v));
                 continue;
@@ -326,17 +340,17 @@ struct Wide {
             float *second_half = margin % 2 ? row + (margin + 1) / 2 : row + half + margin / 2;
             for (int64_t v = 0; v < x.W; v += 2 * L) {
                 const Floats both[2] = {value(h, v), v + L < x.W ? value(h, v + L) : Floats{}};
-                store(first_half + v / 2, gathered(both, counted(0, 2)));
-                store(second_half + v / 2, gathered(both, counted(1, 2)));
+                store(first_half + v / 2, gathered(both, counted<0, 2>()));
+                store(second_half + v / 2, gathered(both, counted<1, 2>()));
             }
         }
     }
 
-    INLINE void across(const float *w, float bias, float *to, Floats &sum) const {
+    INLINE void across(const float *w, float bias, float *to, int64_t begin, int64_t end, Floats &sum) const {
         Floats taps[k];
         for (int t = 0; t < k; ++t) taps[t] = all(w[t]);
-        for (int64_t h = 0; h < y.H; ++h) {
-            const float *row = rows + h * pitch;
+        for (int64_t h = begin; h < end; ++h) {
+            const float *row = buffer + (h - begin) * pitch;
             for (int64_t v = 0; v < y.W; v += L) {
                 Floats value = all(bias);
                 for (int t = 0; t < k; ++t)
@@ -349,35 +363,39 @@ struct Wide {
     }
 };
 
-// The hidden plane of a channel comes either out of a map or out of an expanding convolution.
+// The hidden plane of a channel comes either out of a map or out of an expanding convolution. Several are made before they
+// are read: a vector that lies across two that were just written would have to wait for both.
 template <int k>
 void lines(const Lines &conv, const Plain &read, const Pointwise *expand, const Map &y, const Means &mean, float *scratch) {
+    constexpr int together = VECTOR_BYTES == 64 ? MOST_PLANES : 2;
     const Map &x = read.source.x;
-    const int64_t C = expand ? expand->groups * expand->outputs : x.C;
-    float *padded = scratch, *plane = padded + k / 2 * x.W;
-    zero(padded, conv.scratch(x, y));
+    const int64_t C = expand ? expand->groups * expand->outputs : x.C, apart = conv.padded(x), size = x.size();
+    const int64_t planes = apart * together < NEAR ? together : 1;
+    float *const padded = scratch, *const rows = scratch + MOST_PLANES * apart, *const plane = padded + k / 2 * x.W;
+    zero(padded, planes * apart);
     const auto all_channels = [&](auto filter) {
-        for (int64_t c = 0; c < C; ++c) {
+        for (int64_t c = 0; c < C;) {
+            const int64_t end = expand ? rounded(c + 1, expand->outputs) : C, count = c + planes < end ? planes : end - c;
             if (expand)
-                expanded(*expand, read, c, x.size(), plane);
+                with_number<together>(count, [&](auto number) {
+                    expanded<decltype(number)::value>(*expand, read, c, size, plane, apart);
+                });
             else
-                std::memcpy(plane, read.at(c).from, x.size() * sizeof(float));
-            for (int64_t m = 0; m < conv.M1; ++m) filter(m * C + c);
+                for (int64_t n = 0; n < count; ++n)
+                    std::memcpy(plane + n * apart, read.at(c + n).from, size * sizeof(float));
+            for (int64_t n = 0; n < count; ++n)
+                for (int64_t m = 0; m < conv.M1; ++m) filter(padded + n * apart, m * C + c + n);
+            c += count;
         }
     };
-    const auto filters = [&](int64_t middle, auto filter) {
-        for (int64_t n = 0; n < conv.M2; ++n) {
-            const int64_t o = n * conv.M1 * C + middle;
-            Floats sum{};
-            filter(conv.horizontal + o * k, conv.horizontal_bias[o], y.plane(o), sum);
-            mean.set(o, sum);
-        }
-    };
-    const auto narrow = [&](const auto &rows) {
-        all_channels([&](int64_t middle) {
-            filters(middle, [&](const float *w, float bias, float *to, Floats &sum) {
-                rows.run(padded, conv.vertical + middle * k, conv.vertical_bias[middle], w, bias, to, sum);
-            });
+    const auto narrow = [&](const auto &filters) {
+        all_channels([&](const float *from, int64_t middle) {
+            for (int64_t o = middle; o < y.C; o += conv.M1 * C) {
+                Floats sum{};
+                filters.run(from, conv.vertical + middle * k, conv.vertical_bias[middle], conv.horizontal + o * k,
+                            conv.horizontal_bias[o], y.plane(o), sum);
+                mean.set(o, sum);
+            }
         });
     };
     // Two vectors are put in another order at once by the widest instructions only.
@@ -386,10 +404,17 @@ void lines(const Lines &conv, const Plain &read, const Pointwise *expand, const 
     } else if (VECTOR_BYTES == 64 && Narrow<k, 2>::fits(x)) {
         narrow(Narrow<k, 2>(conv, x, y));
     } else {
-        const Wide<k> rows(conv, x, y, padded + conv.padded(x));
-        all_channels([&](int64_t middle) {
-            rows.down(padded, conv.vertical + middle * k, conv.vertical_bias[middle]);
-            filters(middle, [&](const float *w, float bias, float *to, Floats &sum) { rows.across(w, bias, to, sum); });
+        const Wide<k> filters(conv, x, y, rows);
+        zero(rows, Lines::ROWS * conv.row(x));
+        all_channels([&](const float *from, int64_t middle) {
+            Floats sums[Lines::MOST_FILTERS] = {};
+            for (int64_t begin = 0; begin < y.H; begin += Lines::ROWS) {
+                const int64_t end = begin + Lines::ROWS < y.H ? begin + Lines::ROWS : y.H;
+                filters.down(from, conv.vertical + middle * k, conv.vertical_bias[middle], begin, end);
+                for (int64_t n = 0, o = middle; n < conv.M2; ++n, o += conv.M1 * C)
+                    filters.across(conv.horizontal + o * k, conv.horizontal_bias[o], y.plane(o), begin, end, sums[n]);
+            }
+            for (int64_t n = 0, o = middle; n < conv.M2; ++n, o += conv.M1 * C) mean.set(o, sums[n]);
         });
     }
 }
@@ -425,10 +450,13 @@ inline void stem(const Stem &conv, const float *image, int64_t C, int64_t H, int
                     }
                 for (int n = 0; n < wide; n += 2) {
                     const Floats both[2] = {first(sums[n], W - v - n * L), first(sums[n + 1], W - v - (n + 1) * L)};
-                    store(odd + (v + n * L) / 2, gathered(both, counted(0, 2)));
-                    store(even + 1 + (v + n * L) / 2, gathered(both, counted(1, 2)));
+                    store(odd + (v + n * L) / 2, gathered(both, counted<0, 2>()));
+                    store(even + 1 + (v + n * L) / 2, gathered(both, counted<1, 2>()));
                 }
             }
+        }
+        for (int64_t s = 0; s < conv.s1; ++s) {
+            const float *even = middle + s * row, *odd = even + half;
             for (int64_t o = s * conv.s2; o < (s + 1) * conv.s2; ++o) {
                 const Floats left = all(conv.horizontal[o * 3]), centre = all(conv.horizontal[o * 3 + 1]),
                              right = all(conv.horizontal[o * 3 + 2]), bias = all(conv.horizontal_bias[o]);
@@ -466,12 +494,14 @@ inline void linear(const Linear &layer, const float *x, float *y) {
 }
 
 inline void pool(const Map &x, const Range &range, bool swish, float *y) {
+    const Means mean(y, x);
     for (int64_t c = 0; c < x.C; ++c) {
         Floats sum{};
         for (int64_t p = 0; p < x.size(); p += L) sum += first(clamped(vector_at(x.plane(c) + p), range), x.size() - p);
-        const Floats mean = all(total(sum) / x.size());
-        y[c] = (swish ? hard_swish(mean) : mean)[0];
+        mean.set(c, sum);
     }
+    if (swish)
+        for (int64_t c = 0; c < x.C; c += L) store(y + c, hard_swish(vector_at(y + c)));
 }
 
 // min(e / (3 mean(e)), 1) with e = exp((x - max(x)) / temperature), of one plane.
@@ -485,7 +515,7 @@ inline void attend(const Map &x, float temperature, float *y) {
 
 // Every value of a row twice, or, of a smooth one, a quarter of the way to its neighbours; that of the border is its own.
 INLINE void doubled_row(const float *from, int64_t W, bool smooth, float *to) {
-    const Ints low = counted(0, 1) / 2 + (counted(0, 1) & 1) * int32_t(L), high = low + int32_t(L / 2);
+    const Ints low = counted<0, 1>() / 2 + (counted<0, 1>() & 1) * int32_t(L), high = low + int32_t(L / 2);
     const auto at = [&](int64_t i) { return from[i < 0 ? 0 : i < W ? i : W - 1]; };
     for (int64_t v = 0; v < W; v += L) {
         Floats both[2] = {vector_at(from + v), vector_at(from + v)};

@@ -289,7 +289,7 @@ Step read_lines(Reader &reader) {
     const int32_t *order = reader.maybe_places(read, x.C);
     require(order || read == x.C, "a map has other channels than its step needs");
     Lines conv;
-    conv.M1 = reader.number(1, LARGEST), conv.M2 = reader.number(1, LARGEST);
+    conv.M1 = reader.number(1, LARGEST), conv.M2 = reader.number(1, Lines::MOST_FILTERS);
     conv.k = reader.number(3, 7), conv.stride = reader.number(1, 2);
     require(conv.k % 2 && C * conv.M1 <= LARGEST, "there is no code for a kernel of this size");
     const Tensor &y = reader.map();
@@ -300,7 +300,7 @@ Step read_lines(Reader &reader) {
     conv.horizontal = reader.floats(y.C * conv.k), conv.horizontal_bias = reader.floats(y.C);
     conv.range = reader.range();
     const Tensor *mean = reader.maybe_vector(y.C);
-    reader.scratch(conv.scratch(Map{nullptr, x.C, x.H, x.W}, Map{nullptr, y.C, y.H, y.W}));
+    reader.scratch(conv.scratch(Map{nullptr, x.C, x.H, x.W}));
     return [=, &x, &y, &kernels = reader.plan.kernels](const Frame &frame) {
         kernels.lines(conv, Source{x.map(frame.arena), order, nullptr, nullptr, nullptr, 0, 0}, expands ? &expand : nullptr, y.map(frame.arena),
                       vector_or_none(mean, frame.arena), frame.scratch);

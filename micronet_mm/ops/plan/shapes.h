@@ -12,6 +12,7 @@
 namespace plan {
 
 constexpr int64_t WIDEST = 16;  // lanes of the widest vectors: a plan does not depend on the processor
+constexpr int MOST_PLANES = 4;  // that are read are made at a time
 constexpr int64_t TILE = 64;    // outputs of a linear layer whose weights lie together
 
 INLINE int64_t rounded(int64_t count, int64_t step) { return (count + step - 1) / step * step; }
@@ -54,10 +55,12 @@ struct Lines {
     int64_t M1, M2, k, stride;
     Range range;
 
-    // Floats of the plane that is read, with zeros above and below, and of the one between, with zeros beside its rows.
+    static constexpr int64_t ROWS = 8, MOST_FILTERS = 8;  // of what is between, at a time; M2 at most
+
+    // Floats of a plane that is read, with zeros above and below, and of a row between, with zeros beside it.
     INLINE int64_t padded(const Map &x) const { return rounded((x.H + k - 1) * x.W + 3 * WIDEST, WIDEST); }
     INLINE int64_t row(const Map &x) const { return rounded(x.W, 2 * WIDEST) + 4 * WIDEST; }
-    INLINE int64_t scratch(const Map &x, const Map &y) const { return padded(x) + (y.H + 1) * row(x); }
+    INLINE int64_t scratch(const Map &x) const { return MOST_PLANES * padded(x) + (ROWS + 1) * row(x); }
 };
 
 // Of an image (C, H, W) without pitch: x * scale + shift, a convolution of 3 x 1 to s1 channels and one of 1 x 3 with s2
