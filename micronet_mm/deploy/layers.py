@@ -54,8 +54,7 @@ class DeployStem(nn.Module):
         first = first.repeat_interleave(len(horizontal[0]) // len(first), 0)
         self.conv = nn.Conv2d(first.shape[1], len(first), 3, 2, 1, device='meta')
         self.conv.weight, self.conv.bias = nn.Parameter(first * horizontal[0]), nn.Parameter(horizontal[1])
-        # Native code is faster with two convolutions than with the one.
-        self.vertical, self.horizontal, self.pixels = vertical, horizontal, None
+        self.rows, self.pixels = len(vertical[0]), None  # s1
 
     @torch.no_grad()
     def take_pixels(self, mean: Sequence[float], std: Sequence[float]) -> None:

@@ -16,6 +16,7 @@ from micronet_mm.layers import SpatialAttention
 
 from ..layers import Affine, DeployShiftMax, DeployStem, Filters, Permutation
 from .recording import Call, Recorder, UnsupportedError, Value
+from .stem import two_convolutions
 from .writing import MAP, TILE, VECTOR, Entry, Plan, rounded
 
 Range = tuple[float, float]
@@ -170,7 +171,7 @@ class Compiler:
         number = self.inputs.get(call.inputs[0])
         if number is None:
             raise UnsupportedError('a stem that does not read the image')
-        (vertical, vertical_bias), (horizontal, horizontal_bias) = stem.vertical, stem.horizontal
+        vertical, vertical_bias, horizontal, horizontal_bias = two_convolutions(stem)
         mean, std = (np.asarray(each, np.float64) for each in stem.pixels or ([0.0] * vertical.shape[1],
                                                                             [1.0] * vertical.shape[1]))
         value, range_ = self.range_behind(call.output)
@@ -179,8 +180,8 @@ class Compiler:
             raise UnsupportedError('Shift-Max behind the stem')
         floats = self.plan.floats
         self.plan.add('stem', number, entry, len(vertical), len(horizontal) // len(vertical), floats(1 / std),
-                      floats(-mean / std), floats(numpy(vertical)), floats(numpy(vertical_bias)),
-                      floats(numpy(horizontal)), floats(numpy(horizontal_bias)), *range_, writes=[entry])
+                      floats(-mean / std), floats(vertical), floats(vertical_bias), floats(horizontal),
+                      floats(horizontal_bias), *range_, writes=[entry])
 
     def take_conv(self, call: Call) -> None:
         convs = list(call.layer) if isinstance(call.layer, Filters) else [call.layer]

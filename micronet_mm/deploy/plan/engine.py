@@ -3,12 +3,15 @@ import ctypes
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from copy import copy
 from functools import cache
-from threading import Lock
+from threading import Lock, RLock
 from typing import Any, Optional
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import module as of_all
+from torch.nn.modules.dropout import _DropoutNd
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from micronet_mm.ops.compiled import PLAN, BuildError, is_off, load
@@ -71,12 +74,24 @@ class OpenPlan:
         return found
 
     def __call__(self, inputs: Sequence[Tensor], threads: int) -> list[Tensor]:
-        """Outputs (N, C, H, W) of inputs (N, C, H, W)."""
+        """Outputs (N, C, H, W) of inputs (N, C, H, W), float32 on the CPU.
+
+        Raises:
+            ValueError: if the inputs are not those that the plan is for.
+        """
+        shapes = [tuple(tensor.shape[1:]) for tensor in inputs]
+        if shapes != self.inputs or len({len(tensor) for tensor in inputs}) > 1:
+            raise ValueError(f'this plan takes as many inputs of each of the shapes {self.inputs}, not of {shapes}.')
         inputs = [tensor.contiguous() for tensor in inputs]
-        outputs = [torch.empty(len(inputs[0]), *shape) for shape in self.outputs]
+        outputs = [self.empty(len(inputs[0]), shape) for shape in self.outputs]
         with self.lock:
             self.library.micronet_plan_run(self.handle, addresses(inputs), addresses(outputs), len(inputs[0]), threads)
         return outputs
+
+    @staticmethod
+    def empty(batch: int, shape: tuple[int, ...]) -> Tensor:
+        """Of the type and where the library writes, whatever PyTorch's defaults are."""
+        return torch.empty(batch, *shape, dtype=torch.float32, device='cpu')
 
     @property
     def number(self) -> int:
@@ -85,7 +100,7 @@ class OpenPlan:
 
     def time(self, inputs: Sequence[Tensor]) -> list[float]:
         """Seconds that each step takes for one image on one thread."""
-        outputs = [torch.empty(1, *shape) for shape in self.outputs]
+        outputs = [self.empty(1, shape) for shape in self.outputs]
         seconds = (ctypes.c_double * self.number)()
         with self.lock:
             self.library.micronet_plan_time(self.handle, addresses(inputs), addresses(outputs), seconds)
@@ -108,6 +123,8 @@ class NativeForward:
         self.network = network
         self.reason: Optional[str] = None
         self.plans: OrderedDict = OrderedDict()
+        self.lock = RLock()
+        self.built_from: Optional[Parts] = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         found = None if self.reason or kwargs else self.native(args)
@@ -115,48 +132,95 @@ class NativeForward:
 
     def native(self, args: tuple) -> Optional[tuple[Any]]:
         """The output, in a tuple; None where the network's own forward pass has to run."""
-        inputs, _ = tree_flatten(args)
-        if not inputs or not all(isinstance(x, Tensor) and x.dim() == 4 and x.dtype == torch.float32 and len(x)
-                                 and x.device.type == 'cpu' for x in inputs):
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():
             return None
-        if torch.jit.is_tracing() or torch.is_autocast_enabled('cpu') or is_watched(*inputs) or (
+        inputs, _ = tree_flatten(args)
+        if not inputs or not all(isinstance(x, Tensor) and x.dim() == 4 and x.dtype == torch.float32 and x.numel()
+                                 and x.device.type == 'cpu' and len(x) == len(inputs[0]) for x in inputs):
+            return None
+        if torch.is_autocast_enabled('cpu') or is_watched(*inputs) or (
                 torch.is_grad_enabled() and any(p.requires_grad for p in (*inputs, *self.network.parameters()))):
             return None
         key = tuple(tuple(x.shape[1:]) for x in inputs)
+        with self.lock:
+            found = self.plan(key, args, inputs)
+        if found is None:
+            return None
+        plan, structure, dims = found
+        outputs = plan(inputs, torch.get_num_threads())
+        return (tree_unflatten([y.flatten(1) if dim == 2 else y for y, dim in zip(outputs, dims)], structure), )
+
+    def plan(self, key: Any, args: tuple, inputs: Sequence[Tensor]) -> Optional[tuple[OpenPlan, Any, list[int]]]:
+        """The plan for inputs of these sizes; None where the network's own forward pass has to run."""
+        if self.built_from is None or self.built_from.have_changed():
+            self.forget()
+            self.built_from = Parts(self.network)
+        if self.reason or self.built_from.are_watched():
+            return None
         if key not in self.plans:
+            network = bare(self.network)
+            with torch.no_grad():
+                outputs, structure = tree_flatten(network(*args))
             try:
-                self.plans[key] = self.compiled(args, inputs)
-            except (UnsupportedError, BuildError, OSError) as error:
+                content = compile_plan(Flattened(network, tree_flatten(args)[1]), inputs).content()
+                self.plans[key] = OpenPlan(content), structure, [output.dim() for output in outputs]
+            except (ValueError, BuildError, OSError) as error:
                 what = 'there is no native code for ' if isinstance(error, UnsupportedError) else ''
                 self.reason = f'{type(self.network).__name__} runs in PyTorch: {what}{error}'
-                warnings.warn(self.reason, stacklevel=2)
+                warnings.warn(self.reason, stacklevel=4)
                 return None
             if len(self.plans) > KEPT:
                 self.plans.popitem(last=False)
         self.plans.move_to_end(key)
-        plan, structure, dims = self.plans[key]
-        outputs = plan(inputs, torch.get_num_threads())
-        return (tree_unflatten([y.flatten(1) if dim == 2 else y for y, dim in zip(outputs, dims)], structure), )
+        return self.plans[key]
 
-    def compiled(self, args: tuple, inputs: Sequence[Tensor]) -> tuple[OpenPlan, Any, list[int]]:
-        """A plan for inputs of these sizes, and what its outputs are to be put into."""
-        own = self.network.__dict__.pop('forward')
-        try:
-            with torch.no_grad():
-                outputs, structure = tree_flatten(self.network(*args))
-            _, spec = tree_flatten(args)
-            wrapped = Flattened(self.network, spec)
-            content = compile_plan(wrapped, inputs).content()
-        finally:
-            self.network.__dict__['forward'] = own
-        return OpenPlan(content), structure, [output.dim() for output in outputs]
+    def forget(self) -> None:
+        """Plans have weights in them."""
+        self.plans.clear()
+        self.built_from = None
 
     def __deepcopy__(self, memo: dict) -> 'NativeForward':
         copied = memo.get(id(self.network))
         return NativeForward(self.network if copied is None else copied)
 
-    def __getstate__(self) -> dict:
-        return dict(network=self.network, reason=None, plans=OrderedDict())
+    def __reduce__(self) -> tuple:
+        return NativeForward, (nn.Identity(), ), dict(network=self.network)
+
+
+class Parts:
+    """What plans of a network are made from, so that a call sees in no time whether that has changed.
+
+    Args:
+        network: in deploy form.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        inner = [module for module in network.modules() if module is not network]
+        self.tensors = [tensor for tensor in (*network.parameters(), *network.buffers()) if not tensor.is_inference()]
+        self.hooks = [hooks for module in inner for hooks in (module._forward_hooks, module._forward_pre_hooks)]
+        self.hooks += [of_all._global_forward_hooks, of_all._global_forward_pre_hooks]
+        self.replaced = any('forward' in module.__dict__ for module in inner)
+        self.dropouts = [module for module in inner if isinstance(module, _DropoutNd)]
+        self.version = self.versions()
+
+    def versions(self) -> int:
+        """Grows with every write into a tensor that PyTorch keeps account of."""
+        return sum([tensor._version for tensor in self.tensors])
+
+    def have_changed(self) -> bool:
+        return self.versions() != self.version
+
+    def are_watched(self) -> bool:
+        """Whether somebody looks at what goes on inside, or it goes another way in training."""
+        return self.replaced or any(self.hooks) or any([module.training for module in self.dropouts])
+
+
+def bare(network: nn.Module) -> nn.Module:
+    """A network with the same layers whose call is but that of its class: no plan, and nobody who counts calls."""
+    other = copy(network)
+    other.__dict__.pop('forward', None)
+    other._forward_hooks, other._forward_pre_hooks = OrderedDict(), OrderedDict()
+    return other
 
 
 class Flattened(nn.Module):
@@ -178,6 +242,6 @@ def run_natively(network: nn.Module) -> None:
 
 
 def forget(network: nn.Module, _: Any) -> None:
-    """Plans have weights in them."""
+    """Tensors may be others now."""
     if isinstance(network.__dict__.get('forward'), NativeForward):
-        network.forward.plans.clear()
+        network.forward.forget()

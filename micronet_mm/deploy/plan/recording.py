@@ -1,6 +1,7 @@
 """What a network in deploy form does to a tensor, call by call."""
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -67,6 +68,7 @@ class Recorder(TorchFunctionMode):
         self.known: dict[int, Value] = {}
         self.kept: list[Tensor] = []  # lest another tensor gets the id of one that is gone
         self.inside = 0
+        self.thread = get_ident()  # another one may run the same layers meanwhile
 
     def record(self, inputs: Sequence[Tensor]) -> tuple[list[Value], list[Value]]:
         """Run the model on these; returns the values of its inputs and outputs."""
@@ -94,9 +96,11 @@ class Recorder(TorchFunctionMode):
         return self.known.setdefault(id(tensor), Value(tuple(tensor.shape[1:])))
 
     def enter(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        self.inside += 1
+        self.inside += get_ident() == self.thread
 
     def leave(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if get_ident() != self.thread:
+            return
         self.inside -= 1
         if self.inside == 0 and inputs and id(inputs[0]) in self.known and isinstance(output, Tensor):
             self.calls.append(Call(type(layer), layer, (self.known[id(inputs[0])], ), self.note(output)))
@@ -106,9 +110,11 @@ class Recorder(TorchFunctionMode):
         output = function(*args, **kwargs)
         tensors = [arg for arg in flat((args, tuple(kwargs.values()))) if isinstance(arg, Tensor)]
         read = [self.known[id(tensor)] for tensor in tensors if id(tensor) in self.known]
-        if self.inside or not read or not any(isinstance(each, Tensor) for each in flat(output)):
+        if self.inside or not read:
             return output
-        if function in SAME:
+        if output is not None and not any(isinstance(each, Tensor) for each in flat(output)):
+            return output  # sizes and types; what gives nothing at all writes into a tensor
+        if gives_back(function, args, kwargs) and output.dtype == torch.float32:
             self.kept.append(output)
             self.known[id(output)] = read[0]
         elif function in FUNCTIONS and len(read) == len(tensors):
@@ -117,6 +123,12 @@ class Recorder(TorchFunctionMode):
         else:
             raise UnsupportedError(getattr(function, '__name__', str(function)))
         return output
+
+
+def gives_back(function: Callable, args: tuple, kwargs: dict) -> bool:
+    """Whether a call is one of :data:`SAME`, and drops nothing out."""
+    return function in SAME and not (function is F.dropout and dict(zip(('input', 'p', 'training'), args), **kwargs).get(
+        'training', True))
 
 
 def flat(value: Any) -> list:

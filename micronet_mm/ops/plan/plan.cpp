@@ -55,7 +55,8 @@ const Kernels &chosen_kernels() {
 }
 
 constexpr char MAGIC[] = "MICRONET";
-constexpr int64_t VERSION = 1, HEADER = 8, LARGEST = int64_t(1) << 24;
+constexpr int64_t VERSION = 1, HEADER = 8, LARGEST = int64_t(1) << 24,
+                  MEMORY = int64_t(1) << 30;
 enum Kind { MAP, VECTOR, FLOATS, INTS };
 
 struct Broken : std::runtime_error {
@@ -66,15 +67,26 @@ void require(bool holds, const char *what) {
     if (!holds) throw Broken(what);
 }
 
-// Memory that begins where the widest vector may.
-struct Memory {
-    std::unique_ptr<float[]> data;
-    float *begin;
+constexpr std::align_val_t ALIGNMENT{WIDEST * sizeof(float)};
 
-    explicit Memory(int64_t floats) : data(new float[floats + WIDEST]()) {
-        const uintptr_t address = reinterpret_cast<uintptr_t>(data.get());
-        begin = data.get() + (64 - address % 64) % 64 / sizeof(float);
+struct Release {
+    void operator()(float *memory) const { ::operator delete[](memory, ALIGNMENT); }
+};
+
+// Zeros that begin where the widest vector may. There is not a float more than was asked for, so that a sanitizer sees
+// what goes beyond.
+struct Memory {
+    std::unique_ptr<float[], Release> data;
+
+    explicit Memory(int64_t floats) : data(static_cast<float *>(::operator new[](floats * sizeof(float), ALIGNMENT))) {
+        std::memset(data.get(), 0, floats * sizeof(float));
     }
+    float *begin() const { return data.get(); }
+};
+
+// What one thread works in.
+struct Workspace {
+    Memory arena, scratch;
 };
 
 struct Tensor {
@@ -101,10 +113,13 @@ struct micronet_plan {
     const Kernels &kernels = chosen_kernels();
     std::vector<Tensor> tensors;
     std::vector<int64_t> inputs, outputs;
+    std::vector<bool> stored;  // which outputs a step writes
     std::vector<Step> steps;
     std::unique_ptr<Memory> weights;
     int64_t weight_floats = 0, arena_floats = 0, scratch_floats = 0;
-    std::vector<Memory> arenas;  // one for each thread
+    std::vector<Workspace> workspaces;  // one for each thread
+
+    void add_workspace() { workspaces.push_back({Memory(arena_floats), Memory(scratch_floats)}); }
 };
 
 namespace {
@@ -161,17 +176,20 @@ struct Reader {
     const float *floats(int64_t count) {
         const Tensor &tensor = one(FLOATS);
         require(tensor.C == count, "there are other numbers of weights than a step needs");
-        return plan.weights->begin + tensor.offset;
+        return plan.weights->begin() + tensor.offset;
     }
     const int32_t *maybe_places(int64_t count, int64_t below) {
         const Tensor *tensor = maybe(INTS);
         if (!tensor) return nullptr;
         require(tensor->C == count, "there are other numbers of places than a step needs");
-        const int32_t *places = reinterpret_cast<const int32_t *>(plan.weights->begin + tensor->offset);
+        const int32_t *places = reinterpret_cast<const int32_t *>(plan.weights->begin() + tensor->offset);
         for (int64_t i = 0; i < count; ++i) require(0 <= places[i] && places[i] < below, "a place is out of range");
         return places;
     }
-    void scratch(int64_t floats) { plan.scratch_floats = std::max(plan.scratch_floats, floats); }
+    void scratch(int64_t floats) {
+        require(floats <= MEMORY, "a step needs too much memory");
+        plan.scratch_floats = std::max(plan.scratch_floats, floats);
+    }
 };
 
 // A map that is read plainly or through Shift-Max.
@@ -225,6 +243,7 @@ Step read_load(Reader &reader) {
 Step read_store(Reader &reader) {
     const int64_t output = reader.number(0, int64_t(reader.plan.outputs.size()) - 1);
     const Tensor &x = reader.plan.tensors[reader.plan.outputs[output]];
+    reader.plan.stored[output] = true;
     const int64_t count = reader.number(x.C, x.C);
     const int32_t *order = reader.maybe_places(count, x.C);
     require(x.kind == MAP || !order, "a vector is stored in another order");
@@ -354,15 +373,20 @@ typedef Step (*ReadStep)(Reader &);
 const ReadStep READ[] = {read_load,        read_store, read_stem,   read_pointwise_step,
                          read_elementwise, read_lines, read_pool, read_linear, read_attend, read_doubled};
 
+// What a tensor takes of its memory.
+int64_t floats_of(const Tensor &tensor) {
+    return tensor.kind == MAP      ? tensor.C * pitch_of(tensor.H, tensor.W)
+           : tensor.kind == VECTOR ? rounded(tensor.C, TILE)
+                                   : tensor.C;
+}
+
 void check(const Tensor &tensor, const micronet_plan &plan) {
     require(MAP <= tensor.kind && tensor.kind <= INTS, "a tensor is of no known kind");
     for (int64_t size : {tensor.C, tensor.H, tensor.W}) require(0 < size && size <= LARGEST, "a tensor has no sensible shape");
     require(tensor.H <= LARGEST / tensor.W && tensor.C <= (int64_t(1) << 40) / (tensor.H * tensor.W + 2 * WIDEST),
             "a tensor is too large");
-    int64_t floats = tensor.C;
-    if (tensor.kind == MAP) floats *= pitch_of(tensor.H, tensor.W);
-    else require(tensor.H == 1 && tensor.W == 1, "a vector has rows");
-    if (tensor.kind == VECTOR) floats = rounded(floats, TILE);
+    require(tensor.kind == MAP || (tensor.H == 1 && tensor.W == 1), "a vector has rows");
+    const int64_t floats = floats_of(tensor);
     const int64_t memory = tensor.kind <= VECTOR ? plan.arena_floats : plan.weight_floats;
     require(tensor.offset >= 0 && tensor.offset % WIDEST == 0 && tensor.offset <= memory && floats <= memory - tensor.offset,
             "a tensor lies outside the memory");
@@ -380,10 +404,10 @@ void read_plan(const char *content, size_t bytes, micronet_plan &plan) {
     words.resize(total);
     std::memcpy(words.data(), content + 8, total * 8);
     plan.arena_floats = words[2], plan.weight_floats = words[3];
-    require(0 <= plan.arena_floats && plan.arena_floats <= int64_t(1) << 32, "its memory has no sensible size");
+    require(0 <= plan.arena_floats && plan.arena_floats <= MEMORY, "its memory has no sensible size");
     require(0 <= plan.weight_floats && plan.weight_floats <= int64_t(bytes - 8 - total * 8) / 4, "it is cut off");
     plan.weights = std::make_unique<Memory>(plan.weight_floats);
-    std::memcpy(plan.weights->begin, content + 8 + total * 8, plan.weight_floats * 4);
+    std::memcpy(plan.weights->begin(), content + 8 + total * 8, plan.weight_floats * 4);
 
     const int64_t *word = words.data() + HEADER, *const end = words.data() + total;
     const auto take = [&](int64_t count) {
@@ -405,6 +429,11 @@ void read_plan(const char *content, size_t bytes, micronet_plan &plan) {
             list->push_back(*given);
         }
     }
+    int64_t needed = 0;
+    for (const Tensor &tensor : plan.tensors)
+        if (tensor.kind <= VECTOR) needed = std::max(needed, tensor.offset + floats_of(tensor));
+    require(plan.arena_floats == needed, "its memory is not what its tensors need");
+    plan.stored.resize(plan.outputs.size());
     while (word < end) {
         const int64_t *given = take(2), op = given[0];
         require(0 <= op && op < int64_t(std::size(READ)), "there is no code for one of its steps");
@@ -413,6 +442,8 @@ void read_plan(const char *content, size_t bytes, micronet_plan &plan) {
         plan.steps.push_back(READ[op](reader));
         require(reader.word == reader.end, "a step is too long");
     }
+    for (const bool stored : plan.stored) require(stored, "an output is not written");
+    plan.add_workspace();
 }
 
 int shape_of(const micronet_plan *plan, const std::vector<int64_t> &list, int i, int64_t shape[3]) {
@@ -447,14 +478,17 @@ extern "C" int micronet_plan_output(const micronet_plan *plan, int i, int64_t sh
 
 extern "C" void micronet_plan_run(micronet_plan *plan, const float *const *inputs, float *const *outputs, int64_t batch,
                                   int threads) {
-    const int used = int(std::max<int64_t>(1, std::min<int64_t>(threads, batch)));
-    const int64_t arena = rounded(plan->arena_floats, WIDEST);
-    while (int(plan->arenas.size()) < used) plan->arenas.emplace_back(arena + plan->scratch_floats);
+    int used = int(std::max<int64_t>(1, std::min<int64_t>(threads, batch)));
+    try {
+        while (int(plan->workspaces.size()) < used) plan->add_workspace();
+    } catch (const std::bad_alloc &) {
+        used = int(plan->workspaces.size());  // fewer threads then: the first one's memory came with the plan
+    }
 #pragma omp parallel for num_threads(used) schedule(static, 1) if (used > 1)
     for (int part = 0; part < used; ++part) {
-        float *memory = plan->arenas[part].begin;
+        const Workspace &own = plan->workspaces[part];
         for (int64_t image = part; image < batch; image += used) {
-            const Frame frame{memory, memory + arena, inputs, outputs, image};
+            const Frame frame{own.arena.begin(), own.scratch.begin(), inputs, outputs, image};
             for (const Step &step : plan->steps) step(frame);
         }
     }
@@ -464,8 +498,8 @@ extern "C" int micronet_plan_steps(const micronet_plan *plan) { return int(plan-
 
 extern "C" void micronet_plan_time(micronet_plan *plan, const float *const *inputs, float *const *outputs, double *seconds) {
     micronet_plan_run(plan, inputs, outputs, 1, 1);
-    float *memory = plan->arenas[0].begin;
-    const Frame frame{memory, memory + rounded(plan->arena_floats, WIDEST), inputs, outputs, 0};
+    const Workspace &own = plan->workspaces[0];
+    const Frame frame{own.arena.begin(), own.scratch.begin(), inputs, outputs, 0};
     for (const Step &step : plan->steps) {
         const auto begin = std::chrono::steady_clock::now();
         step(frame);
