@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from copy import copy
 from functools import cache
+from inspect import signature
 from threading import Lock, RLock
 from typing import Any, Optional
 
@@ -130,6 +131,11 @@ class NativeForward:
         found = None if self.reason or kwargs else self.native(args)
         return type(self.network).forward(self.network, *args, **kwargs) if found is None else found[0]
 
+    def __getattr__(self, name: str) -> Any:
+        """What tracers and compilers ask a method for is that of the network's own."""
+        method = type(self.network).forward.__get__(self.network)
+        return signature(method) if name == '__signature__' else getattr(method, name)
+
     def native(self, args: tuple) -> Optional[tuple[Any]]:
         """The output, in a tuple; None where the network's own forward pass has to run."""
         if torch.compiler.is_compiling() or torch.jit.is_tracing():
@@ -212,7 +218,7 @@ class Parts:
 
     def are_watched(self) -> bool:
         """Whether somebody looks at what goes on inside, or it goes another way in training."""
-        return self.replaced or any(self.hooks) or any([module.training for module in self.dropouts])
+        return self.replaced or any(self.hooks) or any(module.training for module in self.dropouts)
 
 
 def bare(network: nn.Module) -> nn.Module:

@@ -127,8 +127,9 @@ class Recorder(TorchFunctionMode):
 
 def gives_back(function: Callable, args: tuple, kwargs: dict) -> bool:
     """Whether a call is one of :data:`SAME`, and drops nothing out."""
-    return function in SAME and not (function is F.dropout and dict(zip(('input', 'p', 'training'), args), **kwargs).get(
-        'training', True))
+    if function is F.dropout:
+        return not dict(zip(('input', 'p', 'training'), args), **kwargs).get('training', True)
+    return function in SAME
 
 
 def flat(value: Any) -> list:

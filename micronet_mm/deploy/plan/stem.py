@@ -12,9 +12,9 @@ TOLERANCE = 1e-4  # of the largest weight: normalization inside it rounds its ch
 
 
 def two_convolutions(stem: DeployStem) -> tuple[np.ndarray, ...]:
-    """Weight (s1, C, 3) and bias (s1) of the vertical one, weight (s1 * s2, 3) and bias (s1 * s2) of the horizontal one.
+    """Weight (s1, C, 3) and bias (s1) of the vertical one, (s1 * s2, 3) and (s1 * s2) of the horizontal one.
 
-    Both are for images that are normalized.
+    They are for images that are normalized.
 
     Raises:
         UnsupportedError: if its weights are not those of two convolutions.
