@@ -4,13 +4,19 @@
 Classifiers, detectors and keypoint models of any config; normalization, decoding and suppression are in the graph, in
 operators of ONNX (opset 17) alone. The file appears when ONNX Runtime has given what PyTorch gives on random and real
 input, at the exported size and, where the size is open, at others.
+
+A name that ends in .plan makes a plan of a MicroNet instead, for the shared library that is written beside it: images
+of one size in float32, scores of a classifier or, with --raw, heatmaps or maps (docs/runtime.md).
 """
 import argparse
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import _process  # noqa: F401
+from _plan import check_plan, prepare_for_plan, write_plan
 from mmengine.runner import load_checkpoint
+from torch import Tensor, nn
 
 from micronet_mm import __version__
 from micronet_mm.analysis.from_config import build_model
@@ -18,6 +24,8 @@ from micronet_mm.checkpoint import check_fits
 from micronet_mm.checkpoint.atomic import make_folder_of, refuse_to_overwrite, written_atomically
 from micronet_mm.checkpoint.safe_globals import allow_named
 from micronet_mm.deploy import contract
+from micronet_mm.deploy.assemble import assemble, default_size
+from micronet_mm.deploy.examples import examples, real_image
 from micronet_mm.engine.cli import config_parser, one_line_errors, read_config
 from micronet_mm.engine.preflight import find_dicts, require
 
@@ -25,7 +33,7 @@ from micronet_mm.engine.preflight import find_dicts, require
 def parse_args() -> argparse.Namespace:
     parser = config_parser(__doc__)
     parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('out', type=Path, metavar='OUT.onnx')
+    parser.add_argument('out', type=Path, metavar='OUT', help='OUT.onnx or OUT.plan')
     parser.add_argument('--size', type=int, nargs=2, metavar=('H', 'W'),
                         help="of the images; by default the test pipeline's, and any where that leaves it open")
     parser.add_argument('--open-size', action='store_true', help='take images of any size')
@@ -51,19 +59,17 @@ def parse_args() -> argparse.Namespace:
 
 def export(args: argparse.Namespace) -> str:
     """Write the file; returns what is to be said of it."""
-    from _calibration import calibration_images, to_int8  # here, since onnx and its runtime may be missing
-
-    from micronet_mm.deploy.assemble import assemble, default_size
-    from micronet_mm.deploy.examples import examples, real_image
-    from micronet_mm.deploy.export import compare, label, to_onnx
-    if args.out.suffix != '.onnx':
-        raise ValueError(f'{args.out} is to be an ONNX file; name one that ends in .onnx.')
+    plan = args.out.suffix == '.plan'
+    if args.out.suffix != '.onnx' and not plan:
+        raise ValueError(f'{args.out} is to be an ONNX file; name one that ends in .onnx, or in .plan to get a plan.')
     cfg = read_config(args.config, args.cfg_options)
     allow_named(cfg.get('safe_globals') or [])
     refuse_to_overwrite(args.out, args.config, args.checkpoint)
     require(args.checkpoint, 'the export', 'Name an existing checkpoint.')
     task = 'features' if args.backbone else contract.task_of(cfg)
     size = tuple(args.size) if args.size else default_size(cfg)
+    if plan:
+        check_plan(args, task, size)
     open_size = args.open_size or size is None
     if task == 'detection' and not args.raw and args.open_batch:
         raise ValueError('--open-batch: boxes are suppressed image by image, so the number of images is part of the '
@@ -73,7 +79,9 @@ def export(args: argparse.Namespace) -> str:
                          '--raw.')
     if args.batch > 1 and cfg.model.get('roi_head'):
         raise ValueError(f'--batch {args.batch}: a detector of two stages is exported for one image at a time.')
-    files = calibration_images(args.int8) if args.int8 else []
+    if args.int8:
+        from _calibration import calibration_images  # here, since onnx and its runtime may be missing
+        calibration_images(args.int8)  # so that a mistake shows at once
     make_folder_of(args.out)
     real = real_image(args.image)
     for part in find_dicts(cfg.model, 'init_cfg'):  # the checkpoint brings the weights
@@ -82,21 +90,35 @@ def export(args: argparse.Namespace) -> str:
     check_fits(model, args.checkpoint)
     checkpoint = load_checkpoint(model, args.checkpoint, map_location='cpu')
     model.dataset_meta = (checkpoint.get('meta') or {}).get('dataset_meta')
+    open_batch = plan or args.open_batch
     description = contract.describe(
-        cfg, task, model, None if open_size else size, None if args.open_batch else args.batch, not args.normalized,
+        cfg, task, model, None if open_size else size, None if open_batch else args.batch, not args.normalized,
         __version__, args.raw)
-    trained = assemble(cfg, task, deepcopy(model), args.raw, not args.normalized, deploy=False)
-    whole = assemble(cfg, task, model, args.raw, not args.normalized)
+    if plan:
+        prepare_for_plan(model, task, args.raw)
+    raw = plan or args.raw
+    trained = assemble(cfg, task, deepcopy(model), raw, not args.normalized, deploy=False)
+    whole = assemble(cfg, task, model, raw, not args.normalized)
     size = size or (320, 320)
+    inputs = examples(real, description, size, args.batch, open_size, open_batch)
+    if plan:
+        return write_plan(args.out, task, whole, trained, description, inputs)
+    return write_onnx(args, whole, trained, description, inputs, size, open_size)
+
+
+def write_onnx(args: argparse.Namespace, whole: nn.Module, trained: nn.Module, description: dict[str, Any],
+               inputs: list[Tensor], size: tuple[int, int], open_size: bool) -> str:
+    """Compare an ONNX file with the trained model and write it; what is to be said of it."""
+    from micronet_mm.deploy.export import compare, label, to_onnx
     graph = to_onnx(whole, size, args.batch, open_size, args.open_batch)
     label(graph, description)
     content = graph.SerializeToString()
-    inputs = examples(real, description, size, args.batch, open_size, args.open_batch)
     worst = compare(content, trained, inputs)
-    said = (f'{args.out}: {task} of {len(graph.graph.node)} nodes, {len(content) / 1e6:.1f} MB; ONNX Runtime equals '
-            f'PyTorch within {worst:.0e} of the largest value on {len(inputs)} inputs')
+    said = (f'{args.out}: {description["task"]} of {len(graph.graph.node)} nodes, {len(content) / 1e6:.1f} MB; ONNX '
+            f'Runtime equals PyTorch within {worst:.0e} of the largest value on {len(inputs)} inputs')
     if args.int8:
-        content, more = to_int8(content, args.int8, files)
+        from _calibration import calibration_images, to_int8
+        content, more = to_int8(content, args.int8, calibration_images(args.int8))
         said = f'{said}\n{more}'
     with written_atomically(args.out) as file:
         file.write(content)
@@ -106,7 +128,8 @@ def export(args: argparse.Namespace) -> str:
 def main() -> None:
     args = parse_args()
     with one_line_errors():
-        import micronet_mm.deploy.export  # noqa: F401  which says what to install where onnx or its runtime is missing
+        if args.out.suffix == '.onnx':
+            import micronet_mm.deploy.export  # noqa: F401  which says what to install where onnx is missing
         print(export(args))
 
 

@@ -5,8 +5,8 @@ from mmengine.config import Config
 from torch import nn
 
 from .contract import dataset_meta, normalization, pair, test_pipeline
-from .export import Features, Normalized, Scores
 from .form import switch_to_deploy
+from .functions import Features, Normalized, Scores
 
 
 def assemble(cfg: Config, task: str, model: nn.Module, raw: bool = False, inside: bool = True,
@@ -31,10 +31,8 @@ def assemble(cfg: Config, task: str, model: nn.Module, raw: bool = False, inside
     if task == 'features':
         found = Features(model.backbone)
     elif task == 'classification':
-        from mmpretrain.models.heads import ClsHead
-        if not raw and not isinstance(model.head, ClsHead):
-            raise ValueError(f'the logits of {type(model.head).__name__} are no scores of one class each; export them '
-                             'with --raw.')
+        if not raw:
+            require_scores(model)
         found = Scores(model, raw)
     elif task == 'detection':
         from .detection import DetectorBoxes, DetectorMaps
@@ -46,6 +44,14 @@ def assemble(cfg: Config, task: str, model: nn.Module, raw: bool = False, inside
         mean, std, _ = normalization(cfg)
         found = Normalized(found, mean, std)
     return found.eval()
+
+
+def require_scores(model: nn.Module) -> None:
+    """Raise ValueError unless softmax makes scores of what a classifier of mmpretrain gives."""
+    from mmpretrain.models.heads import ClsHead
+    if not isinstance(model.head, ClsHead):
+        raise ValueError(f'the logits of {type(model.head).__name__} are no scores of one class each; export them '
+                         'with --raw.')
 
 
 def default_size(cfg: Config) -> Optional[tuple[int, int]]:

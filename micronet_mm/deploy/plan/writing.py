@@ -9,13 +9,14 @@ memory                  floats that the maps and vectors share
 weights                 floats behind the words
 tensors                 how many
 inputs, outputs         how many of each
-0
+description             bytes of it
 of each tensor          kind (map, vector, floats, ints), offset in its memory, C, H, W
 inputs, outputs         tensors
 of each step            operation, number of words that follow, arguments
 ======================  ===============================================================================================
 
-Then come the weights, float32 and int32, and behind them what the file says of itself. ``plan.cpp`` reads it.
+Then come the weights, float32 and int32, and behind them what the file says of itself: the JSON that an ONNX file has
+among its metadata (docs/runtime.md), in UTF-8, to the end of the file. ``plan.cpp`` reads all but that.
 """
 import struct
 from collections.abc import Sequence
@@ -92,8 +93,8 @@ class Plan:
     def add(self, name: str, *arguments: Argument, writes: Sequence[Optional[Entry]] = ()) -> None:
         self.steps.append(Step(name, arguments, [entry for entry in writes if entry is not None]))
 
-    def content(self) -> bytes:
-        """The file."""
+    def content(self, description: bytes = b'') -> bytes:
+        """The file, with what it says of itself."""
         entries: list[Entry] = list(dict.fromkeys([*self.inputs, *self.outputs, *(
             argument for step in self.steps for argument in step.arguments if isinstance(argument, Entry))]))
         number = {entry: index for index, entry in enumerate(entries)}
@@ -113,8 +114,8 @@ class Plan:
                 for argument in step.arguments]
             body += struct.pack('<2q', OPERATIONS[step.name], len(words)) + b''.join(words)
         header = struct.pack('<8q', VERSION, HEADER + len(body) // 8, memory, weights, len(entries), len(self.inputs),
-                             len(self.outputs), 0)
-        return b''.join([MAGIC, header, body, *blobs])
+                             len(self.outputs), len(description))
+        return b''.join([MAGIC, header, body, *blobs, description])
 
     def places(self, entries: Sequence[Entry]) -> tuple[dict[Entry, int], int]:
         """Where each map and vector lies: two may share a place if the one is read for the last time before the other
