@@ -30,6 +30,6 @@ setup(
     packages=find_packages(include=['micronet_mm', 'micronet_mm.*', 'micronet_runtime']),
     py_modules=['micronet_mm_autoload'],
     entry_points={'torch.backends': ['micronet_mm = micronet_mm_autoload:autoload']},
-    package_data={'micronet_mm.ops': ['*.cpp', '*.h', 'plan/*.cpp', 'plan/*.h']},
+    package_data={'micronet_mm.ops': ['*.cpp', '*.h', 'plan/*.c', 'plan/*.cpp', 'plan/*.h']},
     extras_require=extras,
 )

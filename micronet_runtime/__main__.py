@@ -28,12 +28,13 @@ USAGE = '''python -m micronet_runtime MODEL.onnx [POSE.onnx] SOURCE --out-dir FO
 
 def main(arguments: Optional[Sequence[str]] = None) -> None:
     parser = argparse.ArgumentParser('python -m micronet_runtime', USAGE, __doc__)
-    parser.add_argument('files', nargs='+', help='a model, or a detector and a keypoint model; then an image, a folder '
-                                                 'of images, a video or the address of a stream')
+    parser.add_argument('files', nargs='+', help='a model (an ONNX file or a plan), or a detector and a keypoint '
+                                                 'model; then an image, a folder of images, a video or the address of '
+                                                 'a stream')
     parser.add_argument('--out-dir', type=Path, metavar='FOLDER', help='where to draw, in files of the same names')
     parser.add_argument('--json', type=Path, metavar='FILE', help='where to write a list of what is found')
     parser.add_argument('--camera', action='store_true', help='SOURCE is the number of a camera; Ctrl-C ends it')
-    parser.add_argument('--threads', type=int, metavar='N', help="by default ONNX Runtime's choice")
+    parser.add_argument('--threads', type=int, metavar='N', help="by default ONNX Runtime's choice, of plans all")
     parser.add_argument('--batch-size', type=int, metavar='N', help='images at once (people, with two models)')
     parser.add_argument('--threshold', type=float, metavar='T', help='score above which a box counts (default: 0.3)')
     parser.add_argument('--keypoint-threshold', type=float, default=0.3, metavar='T',

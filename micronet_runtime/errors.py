@@ -7,3 +7,7 @@ class InputError(ValueError):
 
 class MissingInputError(InputError, FileNotFoundError):
     """A file that is not there."""
+
+
+class PlanError(InputError):
+    """A plan that is damaged or none, or whose library is missing or does not run here."""

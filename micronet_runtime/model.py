@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 import numpy as np
-import onnxruntime
 
 from .errors import InputError, MissingInputError
 from .metadata import KEY, Metadata, parse
+from .onnx import open_onnx
+from .plan import PlanSession, is_plan
 
 SERVED_BY = {'classification': 'Classifier', 'detection': 'Detector', 'keypoints': 'PoseEstimator', 'features': 'Model'}
 
@@ -18,13 +19,16 @@ class Model:
     """A file that micronet-mm exported.
 
     Args:
-        path: of the ONNX file.
-        threads: that one image is computed by; by default ONNX Runtime's choice.
-        providers: of ONNX Runtime, such as ``['CUDAExecutionProvider', 'CPUExecutionProvider']``; by default the CPU.
+        path: of the ONNX file or the plan.
+        threads: that one image is computed by, or of a plan the images of a batch; by default ONNX Runtime's choice,
+            or all processors.
+        providers: of ONNX Runtime, such as ``['CUDAExecutionProvider', 'CPUExecutionProvider']``; by default the CPU,
+            which is all that plans run on.
 
     Raises:
         MissingInputError: if the file does not exist.
         InputError: if it is no model, not one of ours, or an option cannot be.
+        PlanError: an InputError, if a plan is damaged or its library does not run here.
 
     Example:
         >>> model = Model('features.onnx', threads=1)
@@ -35,17 +39,10 @@ class Model:
     def __init__(self, path: Union[str, Path], threads: Optional[int] = None,
                  providers: Optional[Sequence[Any]] = None) -> None:
         self.path = str(path)
-        options = onnxruntime.SessionOptions()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        options.log_severity_level = 3  # errors, which are raised as well
-        if threads is not None:
-            if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-                raise InputError(f'threads is {threads!r}; give a number from 1, or None for the default.')
-            options.intra_op_num_threads = threads
-        self.session = _open(self.path, options, check_providers(providers))
-        self.metadata: Metadata = parse(self.session.get_modelmeta().custom_metadata_map.get(KEY), self.path)
-        self.outputs = [output.name for output in self.session.get_outputs()]
-        inputs = [given.name for given in self.session.get_inputs()]
+        if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+            raise InputError(f'threads is {threads!r}; give a number from 1, or None for the default.')
+        self.session, description, inputs, self.outputs = open_session(self.path, threads, providers)
+        self.metadata: Metadata = parse(description, self.path)
         self.takes_extent = 'extent' in inputs
         if inputs not in (['image'], ['image', 'extent']):
             raise InputError(f"{self.path} has the inputs {', '.join(inputs)} and not 'image', or that and 'extent', "
@@ -65,7 +62,7 @@ class Model:
         missing = [name for name in outputs if name not in self.outputs]
         if metadata.raw or missing:
             raise InputError(f'{self.path} gives {", ".join(self.outputs)} and not {", ".join(outputs)}; export it not '
-                             'raw, but with the decoding inside.')
+                             'raw, but with the decoding inside, as an ONNX file.')
 
     def batch_size(self, wanted: Optional[int]) -> int:
         """How many images to give at once; InputError if the file does not take as many as are wanted."""
@@ -110,27 +107,28 @@ class Model:
         return dict(zip(self.outputs, self.session.run(None, feed)))
 
 
-def check_providers(providers: Optional[Sequence[Any]]) -> list:
-    """What ONNX Runtime is to compute with; InputError if it cannot."""
-    if providers is None:
-        return ['CPUExecutionProvider']
-    there = onnxruntime.get_available_providers()
-    for provider in providers:
-        name = provider if isinstance(provider, str) else provider[0]
-        if name not in there:
-            raise InputError(f'{name} is no provider of this ONNX Runtime; give of {", ".join(there)}, or install the '
-                             'build that has it.')
-    return list(providers)
+def open_session(path: str, threads: Optional[int],
+                 providers: Optional[Sequence[Any]]) -> tuple[Any, Optional[str], list[str], list[str]]:
+    """What runs a file, what that says of itself, and the names of its inputs and of its outputs."""
+    check_file(path)
+    if is_plan(path):
+        if providers is not None:
+            raise InputError(f'providers are of ONNX Runtime, and {path} is a plan, which a library of its own runs; '
+                             'leave them out.')
+        session = PlanSession(path, threads)
+        return session, session.description, session.inputs, session.outputs
+    session = open_onnx(path, threads, providers)
+    inputs, outputs = ([each.name for each in group] for group in (session.get_inputs(), session.get_outputs()))
+    return session, session.get_modelmeta().custom_metadata_map.get(KEY), inputs, outputs
 
 
-def _open(path: str, options: onnxruntime.SessionOptions, providers: list) -> onnxruntime.InferenceSession:
+def check_file(path: str) -> None:
+    """Raise InputError unless it is one that can be read."""
     if not Path(path).exists():
-        raise MissingInputError(f'the model {path} does not exist; name an exported ONNX file.')
+        raise MissingInputError(f'the model {path} does not exist; name an exported ONNX file or plan.')
     if not Path(path).is_file():
-        raise InputError(f'the model {path} is no file; name an exported ONNX file.')
+        raise InputError(f'the model {path} is no file; name an exported ONNX file or plan.')
     try:
-        return onnxruntime.InferenceSession(path, options, providers=providers)
-    except Exception as error:  # its errors have no base of their own
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f'{path} is no model that ONNX Runtime {onnxruntime.__version__} can read ({reason}); export '
-                         'it anew, or update onnxruntime.') from None
+        open(path, 'rb').close()
+    except OSError as error:
+        raise InputError(f'the model {path} cannot be read ({error.strerror}); name another one.') from None
