@@ -253,11 +253,13 @@ def test_the_exporter_names_both_files(exported, tmp_path, capsys):
                     'with --raw, or an ONNX file.'),
     (CONFIGS / 'demo' / 'micro_det_m3_demo.py', ('--size', 64, 64),
      'a plan has no decoding of boxes; export the maps of the head with --raw, or an ONNX file.'),
+    (CONFIGS / 'demo' / 'faster_rcnn_micronet_m3_demo.py', ('--raw', '--size', 64, 64),
+     'a plan has no step for the second stage of a detector; export an ONNX file.'),
     (CONFIGS / 'demo' / 'micro_det_m3_demo.py', ('--raw', ),
      'a plan is for images of one size, and the test pipeline leaves theirs open; give --size H W.'),
 ], ids=lambda value: str(value)[-30:])
 def test_what_a_plan_cannot_be(config, arguments, message, tmp_path):
-    for package, name in (('mmpose', 'keypoint'), ('mmdet', 'det')):
+    for package, name in (('mmpose', 'keypoint'), ('mmdet', 'det'), ('mmdet', 'rcnn')):
         if name in config.stem:
             pytest.importorskip(package)
     (tmp_path / 'some.pth').touch()

@@ -4,6 +4,7 @@ import platform
 from pathlib import Path
 from typing import Any, Optional
 
+from mmengine.config import Config
 from torch import Tensor, nn
 
 from micronet_mm.checkpoint.atomic import make_folder_of, refuse_to_overwrite, written_atomically
@@ -12,7 +13,7 @@ from micronet_mm.deploy.plan.exporting import LIBRARY, compare, library_file, to
 from micronet_mm.ops.compiled import BuildError
 
 
-def check_plan(args: argparse.Namespace, task: str, size: Optional[tuple[int, int]]) -> None:
+def check_plan(args: argparse.Namespace, cfg: Config, task: str, size: Optional[tuple[int, int]]) -> None:
     """Make the folder of a plan; raise ValueError for what a plan cannot be."""
     for name, given, reason in (
             ('--int8', args.int8, 'a plan computes in float32'),
@@ -26,6 +27,8 @@ def check_plan(args: argparse.Namespace, task: str, size: Optional[tuple[int, in
     if task == 'keypoints' and not args.raw:
         raise ValueError('a plan has neither decoding nor the flip test of keypoints; export heatmaps (without flip '
                          'test) with --raw, or an ONNX file.')
+    if task == 'detection' and cfg.model.get('roi_head'):
+        raise ValueError('a plan has no step for the second stage of a detector; export an ONNX file.')
     if task == 'detection' and not args.raw:
         raise ValueError('a plan has no decoding of boxes; export the maps of the head with --raw, or an ONNX file.')
     refuse_to_overwrite(beside(args.out), args.config, args.checkpoint, *filter(None, [args.image]))

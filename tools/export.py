@@ -69,7 +69,7 @@ def export(args: argparse.Namespace) -> str:
     task = 'features' if args.backbone else contract.task_of(cfg)
     size = tuple(args.size) if args.size else default_size(cfg)
     if plan:
-        check_plan(args, task, size)
+        check_plan(args, cfg, task, size)
     open_size = args.open_size or size is None
     if task == 'detection' and not args.raw and args.open_batch:
         raise ValueError('--open-batch: boxes are suppressed image by image, so the number of images is part of the '
