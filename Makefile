@@ -8,7 +8,7 @@
 # make figures     draw the paper's figures anew into docs/figures
 # make test        install, then lint and test
 # make proofs      the slow tests: what the demos promise
-# make sanitize    the operators' tests under the address and undefined-behaviour sanitizers
+# make sanitize    the tests of operators and plans under the address and undefined-behaviour sanitizers
 # make test-onedl  the tests on the maintained line of MMLab, in .venv-onedl
 # make env         only install: wheels, no compiler (MMCV=compiled compiles mmcv, MMCV=onedl takes the maintained line)
 #
@@ -51,7 +51,7 @@ test-onedl:
 sanitize: $(READY)
 	CXX='g++ -fsanitize=address,undefined -fno-sanitize-recover=all -g' ASAN_OPTIONS=detect_leaks=0 \
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
-		$(PY) -m pytest tests/test_ops.py tests/test_deferred.py tests/test_cpp_function.py
+		$(PY) -m pytest tests/test_ops.py tests/test_deferred.py tests/test_cpp_function.py tests/test_plan.py
 
 proofs: $(READY)
 	$(PY) -m pytest -m slow

@@ -213,6 +213,19 @@ def test_rows_of_every_length(kernel, stride, vectors):
     assert ran(ours)
 
 
+def test_a_sum_is_done_while_a_convolution_is_written(vectors):
+    class Shortcut(nn.Module):
+        def forward(self, x):
+            x = torch.relu(x)
+            return self.conv(x) + x
+
+    model = Shortcut()
+    model.conv = nn.Conv2d(8, 8, 1, groups=2)
+    steps = compile_plan(nn.Sequential(model), [normal(0, 1, 8, 9, 9)]).steps
+    assert [step.name for step in steps] == ['load', 'elementwise', 'pointwise', 'store']
+    assert_same(nn.Sequential(model), (2, 8, 9, 9))
+
+
 @pytest.mark.parametrize('mode', ['nearest', 'bilinear'])
 def test_enlargement_of_every_size(mode, vectors):
     theirs = nn.Upsample(scale_factor=2, mode=mode)

@@ -122,7 +122,7 @@ class Compiler:
     def added_behind(self, value: Value) -> tuple[Value, Optional[Entry]]:
         """The value behind a sum that alone reads this one, and what is added, if that is at hand."""
         reader = self.sole_reader(value)
-        if reader is None or reader.kind != 'add' or reader.settings:
+        if reader is None or reader.kind != 'add' or reader.settings.get('alpha', 1) != 1:
             return value, None
         other = next(each for each in reader.inputs if each is not value) if len(set(reader.inputs)) == 2 else None
         source = self.sources.get(other)
