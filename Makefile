@@ -49,7 +49,7 @@ test-onedl:
 
 # The library is another one then: its cache is named after the compiler.
 sanitize: $(READY)
-	CXX='g++ -fsanitize=address,undefined -fno-sanitize-recover=all -g' ASAN_OPTIONS=detect_leaks=0 \
+	CXX='g++ -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -g' ASAN_OPTIONS=detect_leaks=0 \
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
 		$(PY) -m pytest tests/test_ops.py tests/test_deferred.py tests/test_cpp_function.py tests/test_plan.py
 

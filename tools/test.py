@@ -16,6 +16,9 @@ from micronet_mm.engine.consistency import check_consistency
 from micronet_mm.engine.data_checks import check_data
 from micronet_mm.engine.preflight import check_files, find_dicts, require
 
+# Engine and type of weights.
+ENGINES = {'pytorch': ('pytorch', ), 'native': ('native', ), 'native-bfloat16': ('native', 'bfloat16')}
+
 
 def parse_args() -> argparse.Namespace:
     parser = common_parser(__doc__)
@@ -23,6 +26,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', metavar='FILE.pkl', help='also write the predictions there')
     parser.add_argument('--show-dir', metavar='DIR', help='also draw the predictions there')
     parser.add_argument('--deploy', action='store_true', help='evaluate the deploy form of the model')
+    parser.add_argument('--engine', choices=ENGINES,
+                        help='what runs the deploy form (default: pytorch); native code is for the CPU')
     args = parser.parse_args()
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         parser.error(f'--out {args.out}: predictions are written as a pickle, name a file that ends in .pkl')
@@ -64,8 +69,8 @@ def main() -> None:
     with one_line_errors():
         cfg = prepare(args)
     runner = build_runner(cfg)
-    if args.deploy:
-        runner.register_hook(SwitchToDeployHook())
+    if args.deploy or args.engine:
+        runner.register_hook(SwitchToDeployHook(*ENGINES[args.engine or 'pytorch']))
     with one_line_errors():
         check_fits(getattr(runner.model, 'module', runner.model), args.checkpoint)
     if args.out:

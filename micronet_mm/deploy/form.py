@@ -25,10 +25,11 @@ from .layers import Affine, DeployBlock, DeployShiftMax, DeployStem, Filters, Pe
 from .norm import folded, folds, is_plain
 
 ENGINES = ('pytorch', 'native')
+WEIGHTS = dict(pytorch=('float32', ), native=('float32', 'bfloat16'))
 Order = Tensor  # (C): logical channel i lies at place order[i]
 
 
-def switch_to_deploy(model: nn.Module, engine: str = 'pytorch') -> nn.Module:
+def switch_to_deploy(model: nn.Module, engine: str = 'pytorch', weights: str = 'float32') -> nn.Module:
     """Put a model into its deploy form, in place; it stays in eval mode and is not meant to be trained.
 
     MicroNets, their heads and all Micro-Blocks, wherever they are, get the form that this file describes. In the rest
@@ -40,12 +41,13 @@ def switch_to_deploy(model: nn.Module, engine: str = 'pytorch') -> nn.Module:
         engine: what runs it: 'pytorch', or 'native', the C++ of this package, which is for inference in float32 on the
             CPU (docs/native.md). Parts that there is no native code for, such as dense heads, run in PyTorch, with a
             warning that names it.
+        weights: of linear layers in native code, 'float32', or 'bfloat16', which is faster and less exact.
 
     Returns:
         The model itself, or what takes its place if it is a block or a layer.
 
     Raises:
-        ValueError: if there is no such engine.
+        ValueError: if there is no such engine, or no such type of weights for it.
 
     Example:
         >>> backbone = MicroNet('m0').eval()
@@ -56,11 +58,13 @@ def switch_to_deploy(model: nn.Module, engine: str = 'pytorch') -> nn.Module:
     """
     if engine not in ENGINES:
         raise ValueError(f'engine={engine!r} must be one of {ENGINES}.')
+    if weights not in WEIGHTS[engine]:
+        raise ValueError(f'weights={weights!r} of engine={engine!r} must be one of {WEIGHTS[engine]}.')
     form = in_deploy_form(model)
     if engine == 'native':
         from .plan.engine import run_natively
         for part in native_parts(form):
-            run_natively(part)
+            run_natively(part, weights)
     return form
 
 

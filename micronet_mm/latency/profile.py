@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from micronet_mm.deploy.plan.compiling import compile_plan
 from micronet_mm.deploy.plan.engine import OpenPlan
-from micronet_mm.deploy.plan.writing import FLOATS, MAP, Entry, Step
+from micronet_mm.deploy.plan.writing import MAP, Entry, Step
 
 
 @dataclass
@@ -21,7 +21,7 @@ class Kind:
         steps: how many there are.
         seconds: that they take, each the median of its passes.
         madds: multiply-adds of convolutions and linear layers; Shift-Max and clamps are not counted.
-        bytes: of their weights.
+        bytes: of their weights, and places of channels.
     """
     name: str
     steps: int = 0
@@ -69,7 +69,7 @@ def profile(model: nn.Module, images: Tensor, passes: int = 100) -> tuple[list[K
 
 
 def weights(step: Step) -> int:
-    return 4 * sum(each.shape[0] for each in step.arguments if isinstance(each, Entry) and each.kind == FLOATS)
+    return sum(each.content.nbytes for each in step.arguments if isinstance(each, Entry) and each.content is not None)
 
 
 def multiply_adds(step: Step) -> int:

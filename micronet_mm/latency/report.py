@@ -46,7 +46,7 @@ def records(contenders: Sequence[Contender], networks: Sequence[Network], batch:
     found = []
 
     def of_baseline(network: Network, form: str) -> Optional[float]:
-        names = IN_ONNXRUNTIME if form == 'native' else (form, )
+        names = IN_ONNXRUNTIME if form.startswith('native') else (form, )
         return min((medians[network.baseline, name] for name in names if (network.baseline, name) in medians),
                    default=None)
 

@@ -241,9 +241,13 @@ def compile_to(wanted: Library, command: list[str], path: Path) -> None:
 
 
 def run_compiler(command: list[str], *arguments: Union[str, Path], beside: Path) -> None:
-    """Its temporary files go beside a path: where those of others go may be full or read-only."""
+    """Its temporary files go beside a path: where those of others go may be full or read-only.
+
+    A level of optimization in CXX wins over ours.
+    """
+    levels = [part for part in command if part.startswith('-O')]
     try:
-        run = subprocess.run([*command, *arguments], capture_output=True, text=True,
+        run = subprocess.run([*command, *arguments, *levels], capture_output=True, text=True,
                              env={**os.environ, 'TMPDIR': str(beside.parent), 'LC_ALL': 'C'})
     except OSError as error:
         raise BuildError(f'{command[0]} cannot be run: {error.strerror}.') from None

@@ -49,26 +49,29 @@ class Source:
     expand: Optional[tuple[nn.Conv2d, Range]] = None
 
 
-def compile_plan(model: nn.Module, inputs: Sequence[Tensor]) -> Plan:
+def compile_plan(model: nn.Module, inputs: Sequence[Tensor], weights: str = 'float32') -> Plan:
     """The plan of a network in deploy form for inputs of these sizes.
 
     Args:
         model: takes one or several maps, or an image if it begins with a stem.
         inputs: examples; their number of images does not matter.
+        weights: type of those of linear layers, whose time is that of reading them; sums are float32 anyway.
 
     Raises:
         UnsupportedError: if there is no code for something in it.
     """
     recorder = Recorder(model)
     given, found = recorder.record([tensor[:1].float() for tensor in inputs])
-    return Compiler(recorder.calls, given, found).plan
+    return Compiler(recorder.calls, given, found, weights).plan
 
 
 class Compiler:
     """Takes the calls in the order in which they were made."""
 
-    def __init__(self, calls: Sequence[Call], inputs: Sequence[Value], outputs: Sequence[Value]) -> None:
+    def __init__(self, calls: Sequence[Call], inputs: Sequence[Value], outputs: Sequence[Value],
+                 weights: str = 'float32') -> None:
         self.plan = Plan()
+        self.halves = weights == 'bfloat16'
         self.readers: dict[Value, list[Call]] = {}
         for call in calls:
             for value in call.inputs:
@@ -284,7 +287,8 @@ class Compiler:
 
         tiles = wide(weight).reshape(inputs, -1, TILE).transpose(1, 0, 2)
         tail = (0, ) if start is None else (1, self.plan.floats(wide(start)))
-        self.plan.add('linear', x, y, self.plan.floats(tiles), self.plan.floats(wide(bias_of(layer))), int(swish),
+        kept = self.plan.halves(tiles) if self.halves else self.plan.floats(tiles)
+        self.plan.add('linear', x, y, int(self.halves), kept, self.plan.floats(wide(bias_of(layer))), int(swish),
                       *range_, *tail, writes=[y])
         return y
 

@@ -120,8 +120,8 @@ class NativeForward:
     or none can be compiled, one warning says so.
     """
 
-    def __init__(self, network: nn.Module) -> None:
-        self.network = network
+    def __init__(self, network: nn.Module, weights: str = 'float32') -> None:
+        self.network, self.weights = network, weights
         self.reason: Optional[str] = None
         self.plans: OrderedDict = OrderedDict()
         self.lock = RLock()
@@ -168,7 +168,8 @@ class NativeForward:
             with torch.no_grad():
                 outputs, structure = tree_flatten(network(*args))
             try:
-                content = compile_plan(Flattened(network, tree_flatten(args)[1]), inputs).content()
+                content = compile_plan(Flattened(network, tree_flatten(args)[1]), inputs,
+                                       self.weights).content()
                 self.plans[key] = OpenPlan(content), structure, [output.dim() for output in outputs]
             except (ValueError, BuildError, OSError) as error:
                 what = 'there is no native code for ' if isinstance(error, UnsupportedError) else ''
@@ -187,10 +188,10 @@ class NativeForward:
 
     def __deepcopy__(self, memo: dict) -> 'NativeForward':
         copied = memo.get(id(self.network))
-        return NativeForward(self.network if copied is None else copied)
+        return NativeForward(self.network if copied is None else copied, self.weights)
 
     def __reduce__(self) -> tuple:
-        return NativeForward, (nn.Identity(), ), dict(network=self.network)
+        return NativeForward, (nn.Identity(), self.weights), dict(network=self.network)
 
 
 class Parts:
@@ -240,10 +241,10 @@ class Flattened(nn.Module):
         return self.network(*tree_unflatten(list(tensors), self.spec))
 
 
-def run_natively(network: nn.Module) -> None:
+def run_natively(network: nn.Module, weights: str = 'float32') -> None:
     """Have plans run the forward pass of a network in deploy form, in place."""
     if not is_off():
-        network.forward = NativeForward(network)
+        network.forward = NativeForward(network, weights)
         network.register_load_state_dict_post_hook(forget)
 
 

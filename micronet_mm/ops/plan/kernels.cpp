@@ -471,17 +471,18 @@ inline void stem(const Stem &conv, const float *image, int64_t C, int64_t H, int
 
 inline Floats hard_swish(Floats x) { return x * clamped(x + 3, {0, 6}) / 6; }
 
-inline void linear(const Linear &layer, const float *x, float *y) {
+template <typename T>
+inline void linear_of(const T *weights, const Linear &layer, const float *x, float *y) {
     constexpr int wide = TILE / L, unrolled = wide >= 8 ? 1 : 8 / wide;
     for (int64_t o = 0; o < layer.outputs; o += TILE) {
-        const float *w = layer.w + o * layer.inputs;
+        const T *w = weights + o * layer.inputs;
         Floats sums[unrolled][wide] = {};
         int64_t i = 0;
         for (; i + unrolled <= layer.inputs; i += unrolled)
             for (int u = 0; u < unrolled; ++u)
-                for (int v = 0; v < wide; ++v) sums[u][v] += all(x[i + u]) * vector_at(w + (i + u) * TILE + v * L);
+                for (int v = 0; v < wide; ++v) sums[u][v] += all(x[i + u]) * load<Floats>(w + (i + u) * TILE + v * L);
         for (; i < layer.inputs; ++i)
-            for (int v = 0; v < wide; ++v) sums[0][v] += all(x[i]) * vector_at(w + i * TILE + v * L);
+            for (int v = 0; v < wide; ++v) sums[0][v] += all(x[i]) * load<Floats>(w + i * TILE + v * L);
         for (int v = 0; v < wide; ++v) {
             Floats value = vector_at(layer.bias + o + v * L);
             for (int u = 0; u < unrolled; ++u) value += sums[u][v];
@@ -491,6 +492,13 @@ inline void linear(const Linear &layer, const float *x, float *y) {
             store(y + o + v * L, value);
         }
     }
+}
+
+inline void linear(const Linear &layer, const float *x, float *y) {
+    if (layer.halves)
+        linear_of(static_cast<const bfloat16 *>(layer.w), layer, x, y);
+    else
+        linear_of(static_cast<const float *>(layer.w), layer, x, y);
 }
 
 inline void pool(const Map &x, const Range &range, bool swish, float *y) {

@@ -57,7 +57,7 @@ const Kernels &chosen_kernels() {
 constexpr char MAGIC[] = "MICRONET";
 constexpr int64_t VERSION = 1, HEADER = 8, LARGEST = int64_t(1) << 24,
                   MEMORY = int64_t(1) << 30;
-enum Kind { MAP, VECTOR, FLOATS, INTS };
+enum Kind { MAP, VECTOR, FLOATS, INTS, HALVES };
 
 struct Broken : std::runtime_error {
     using std::runtime_error::runtime_error;
@@ -173,11 +173,12 @@ struct Reader {
                 "what is added has another shape");
         return tensor;
     }
-    const float *floats(int64_t count) {
-        const Tensor &tensor = one(FLOATS);
+    const float *weights(Kind kind, int64_t count) {
+        const Tensor &tensor = one(kind);
         require(tensor.C == count, "there are other numbers of weights than a step needs");
         return plan.weights->begin() + tensor.offset;
     }
+    const float *floats(int64_t count) { return weights(FLOATS, count); }
     const int32_t *maybe_places(int64_t count, int64_t below) {
         const Tensor *tensor = maybe(INTS);
         if (!tensor) return nullptr;
@@ -340,7 +341,8 @@ Step read_linear(Reader &reader) {
     const int64_t padded = rounded(y.C, TILE);
     Linear layer{};
     layer.inputs = x.C, layer.outputs = y.C;
-    layer.w = reader.floats(padded * x.C), layer.bias = reader.floats(padded);
+    layer.halves = reader.number(0, 1);
+    layer.w = reader.weights(layer.halves ? HALVES : FLOATS, padded * x.C), layer.bias = reader.floats(padded);
     layer.swish = reader.number(0, 1);
     layer.range = reader.range();
     if (reader.number(0, 1)) layer.start = reader.floats(padded);
@@ -377,11 +379,12 @@ const ReadStep READ[] = {read_load,        read_store, read_stem,   read_pointwi
 int64_t floats_of(const Tensor &tensor) {
     return tensor.kind == MAP      ? tensor.C * pitch_of(tensor.H, tensor.W)
            : tensor.kind == VECTOR ? rounded(tensor.C, TILE)
+           : tensor.kind == HALVES ? (tensor.C + 1) / 2
                                    : tensor.C;
 }
 
 void check(const Tensor &tensor, const micronet_plan &plan) {
-    require(MAP <= tensor.kind && tensor.kind <= INTS, "a tensor is of no known kind");
+    require(MAP <= tensor.kind && tensor.kind <= HALVES, "a tensor is of no known kind");
     for (int64_t size : {tensor.C, tensor.H, tensor.W}) require(0 < size && size <= LARGEST, "a tensor has no sensible shape");
     require(tensor.H <= LARGEST / tensor.W && tensor.C <= (int64_t(1) << 40) / (tensor.H * tensor.W + 2 * WIDEST),
             "a tensor is too large");

@@ -77,9 +77,11 @@ struct Stem {
 };
 
 // y = x w + bias, its weights (outputs / TILE, inputs, TILE), padded with zeros; then hard swish, if asked for, a clamp and,
-// for coefficients, where they start from.
+// for coefficients, where they start from. The weights are floats or, if they are halves, the upper 16 bits of floats.
 struct Linear {
-    const float *w, *bias, *start;  // the last two (outputs), padded to tiles; start may be null
+    const void *w;
+    bool halves;
+    const float *bias, *start;  // (outputs), padded to tiles; start may be null
     int64_t inputs, outputs;
     bool swish;
     Range range;
