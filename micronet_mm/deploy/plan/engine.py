@@ -22,7 +22,6 @@ from .compiling import compile_plan
 from .recording import UnsupportedError
 
 KEPT = 16  # plans of a network, one for every size of its input
-Pointers = Sequence[Tensor]
 
 
 @cache
@@ -43,7 +42,7 @@ def plan_library() -> ctypes.CDLL:
     return library
 
 
-def addresses(tensors: Pointers) -> ctypes.Array:
+def addresses(tensors: Sequence[Tensor]) -> ctypes.Array:
     return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
 
 
