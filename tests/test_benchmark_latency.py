@@ -10,13 +10,17 @@ from mm import ROOT
 pytest.importorskip('mmpretrain')
 pytest.importorskip('onnxruntime')
 
+from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
+from micronet_mm.analysis.from_config import count_config
 from micronet_mm.analysis.paper_tables import TABLES
 from micronet_mm.latency import forms, networks
 from micronet_mm.latency.figure import latency_curves, latency_figure
+from micronet_mm.latency.profile import profile
 from micronet_mm.latency.report import machine, records, table
 from micronet_mm.latency.timing import TIMED, measure
+from micronet_mm.layers import DynamicShiftMax
 
 pytestmark = pytest.mark.filterwarnings('ignore')  # of tracing
 KNOWN = {network.name: network for network in networks.CLASSIFIERS}
@@ -174,3 +178,15 @@ def test_docs_have_a_line_for_each_network():
     text = ''.join((ROOT / 'docs' / name).read_text() for name in ('latency.md', 'native.md'))
     for network in (*networks.CLASSIFIERS, *networks.MODELS):
         assert f'| {network.title} |' in text, network.title
+
+
+def test_a_profile_has_the_multiply_adds_of_the_network():
+    """Those of convolutions and linear layers, the squeeze of Shift-Max among them, for each of its steps."""
+    built = networks.build(KNOWN['m0'], CONFIGS)
+    kinds, reached = profile(built.deployed, built.pixels, passes=2)
+    counted = count_config(Config.fromfile(CONFIGS / 'imagenet_micronet_m0.py')).by_kind()
+    squeezes = [layer.weight.numel() for module in built.plain.modules() if isinstance(module, DynamicShiftMax)
+                for layer in (module.fc1, module.fc2)]
+    assert sum(kind.madds for kind in kinds) == sum(squeezes) + sum(
+        counted[name].madds for name in ('convolution', 'depthwise', 'pointwise', 'linear'))
+    assert all(kind.seconds > 0 for kind in kinds) and reached.madds > 0 < reached.bandwidth
