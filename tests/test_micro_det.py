@@ -288,7 +288,8 @@ def test_our_tool_and_mmdet_s_evaluate_averaged_weights(data, tmp_path):
     assert call(ROOT / 'tools' / 'train.py', config, cwd=tmp_path).returncode == 0
     checkpoint = tmp_path / 'work_dirs' / 'narrow' / 'epoch_2.pth'
     theirs = get_installed_path('mmdet') + '/.mim/tools/test.py'
-    for tool, option in ((ROOT / 'tools' / 'test.py', ['--deploy']), (theirs, [])):
+    ours = ROOT / 'tools' / 'test.py'
+    for tool, option in ((ours, ['--deploy']), (ours, ['--engine', 'native-bfloat16']), (theirs, [])):
         run = call(tool, config, checkpoint, *option, cwd=tmp_path)
         assert run.returncode == 0 and 'coco/bbox_mAP_50' in run.stdout, run.stdout[-2000:]
 

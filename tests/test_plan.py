@@ -125,7 +125,7 @@ def test_weights_in_bfloat16_change_logits_by_less_than_a_twentieth(arch, conver
     reference = torch.as_tensor(expected(arch)['logits_224_seed1'])
     with torch.no_grad():
         logits = classifier(backbone(normal(1, 2, 3, 224, 224))[-1])
-    assert 1e-5 < (logits - reference).abs().max() / reference.abs().max() < 0.05
+    assert 1e-3 < (logits - reference).abs().max() / reference.abs().max() < 0.05
     assert ran(backbone) and ran(classifier)
 
 

@@ -15,11 +15,10 @@ except ModuleNotFoundError as error:
     message = f"exporting needs {error.name}, which is not installed: pip install 'micronet-mm[export]'."
     raise ModuleNotFoundError(message, name=error.name) from None
 
-from .comparison import TOLERANCE, compare_with
+from .comparison import compare_with
 from .contract import KEY
-from .functions import Features, Normalized, Scores, inputs_of
+from .functions import inputs_of
 
-__all__ = ['TOLERANCE', 'Features', 'Normalized', 'Scores', 'compare', 'label', 'open_session', 'to_onnx']
 OPSET = 17
 
 

@@ -17,7 +17,9 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from micronet_mm.deploy.export import TOLERANCE, Normalized, compare, to_onnx
+from micronet_mm.deploy.comparison import TOLERANCE
+from micronet_mm.deploy.export import compare, to_onnx
+from micronet_mm.deploy.functions import Normalized
 
 INSTALL = "is not installed: pip install 'micronet-mm[benchmark]'"
 

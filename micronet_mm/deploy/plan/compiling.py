@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from micronet_mm.layers import SpatialAttention
 
 from ..layers import Affine, DeployShiftMax, DeployStem, Filters, Permutation
+from .convolutions import bias_of, group_weights, is_line, is_pointwise, line_weights, lines_of, numpy
 from .recording import Call, Recorder, UnsupportedError, Value
 from .stem import two_convolutions
 from .writing import MAP, TILE, VECTOR, Entry, Plan, rounded
@@ -87,7 +88,7 @@ class Compiler:
             self.plan.inputs.append(entry)
             self.inputs[value] = number
             if not all(isinstance(call.layer, DeployStem) for call in self.readers.get(value, [])):
-                self.plan.add('load', number, entry, writes=[entry])
+                self.plan.add('load', number, entry)
                 self.sources[value] = Source(entry)
         for call in calls:
             if call not in self.done:
@@ -134,10 +135,14 @@ class Compiler:
         self.done.add(reader)
         return reader.output, source.map
 
+    def made(self, value: Value) -> Entry:
+        """A map for a value."""
+        self.sources[value] = Source(map_of(value))
+        return self.sources[value].map
+
     def written(self, value: Value) -> tuple[Entry, Optional[Entry]]:
         """A map for a value, and a vector for its mean if Shift-Max will ask for it."""
-        entry = map_of(value)
-        self.sources[value] = Source(entry)
+        entry = self.made(value)
         if not any(isinstance(call.layer, DeployShiftMax) for call in self.readers.get(value, [])):
             return entry, None
         self.means[entry] = vector(value.shape[0])
@@ -152,14 +157,10 @@ class Compiler:
         if source is None:
             raise UnsupportedError('a map that is made of a vector' if value in self.vectors else 'a map of no step')
         if source.expand:
-            entry = map_of(value)
-            self.pointwise(replace(source, expand=None), *source.expand, entry, None, None)
-            source = self.sources[value] = Source(entry)
-        if source.fusion or (natural and source.order is not None):
-            entry = map_of(value)
-            self.plan.add('elementwise', entry, *self.read(source), *ANY, None, None, writes=[entry])
-            source = self.sources[value] = Source(entry)
-        return source
+            self.pointwise(replace(source, expand=None), *source.expand, self.made(value), None, None)
+        elif source.fusion or (natural and source.order is not None):
+            self.plan.add('elementwise', self.made(value), *self.read(source), *ANY, None, None)
+        return self.sources[value]
 
     def read(self, source: Source) -> tuple[Any, ...]:
         """The arguments of a step that reads a source."""
@@ -178,13 +179,10 @@ class Compiler:
         mean, std = (np.asarray(each, np.float64) for each in stem.pixels or ([0.0] * vertical.shape[1],
                                                                             [1.0] * vertical.shape[1]))
         value, range_ = self.range_behind(call.output)
-        entry, mean_entry = self.written(value)
-        if mean_entry:
-            raise UnsupportedError('Shift-Max behind the stem')
         floats = self.plan.floats
-        self.plan.add('stem', number, entry, len(vertical), len(horizontal) // len(vertical), floats(1 / std),
-                      floats(-mean / std), floats(vertical), floats(vertical_bias), floats(horizontal),
-                      floats(horizontal_bias), *range_, writes=[entry])
+        self.plan.add('stem', number, self.made(value), len(vertical), len(horizontal) // len(vertical),
+                      floats(1 / std), floats(-mean / std), floats(vertical), floats(vertical_bias),
+                      floats(horizontal), floats(horizontal_bias), *range_)
 
     def take_conv(self, call: Call) -> None:
         convs = list(call.layer) if isinstance(call.layer, Filters) else [call.layer]
@@ -192,14 +190,12 @@ class Compiler:
             self.take_lines(call, convs)
         elif len(convs) == 1 and is_pointwise(convs[0]):
             value, range_ = self.range_behind(call.output)
-            reader = self.sole_reader(value)
-            source = self.sources.get(call.inputs[0])
-            if reader and is_lines(reader) and source and not source.expand and not source.fusion:
-                self.sources[value] = replace(source, expand=(call.layer, range_))
-                return
-            source = self.sources[call.inputs[0]]
+            reader, source = self.sole_reader(value), self.sources[call.inputs[0]]
             if source.expand:
                 source = self.at_hand(call.inputs[0])
+            if reader and lines_of(reader) and not source.fusion:
+                self.sources[value] = replace(source, expand=(call.layer, range_))
+                return
             value, added = self.added_behind(value) if range_ == ANY else (value, None)
             entry, mean = self.written(value)
             self.pointwise(source, call.layer, range_, entry, added, mean)
@@ -209,14 +205,12 @@ class Compiler:
 
     def pointwise(self, source: Source, conv: nn.Conv2d, range_: Range, entry: Entry, added: Optional[Entry],
                   mean: Optional[Entry]) -> None:
-        self.plan.add('pointwise', *self.weights(conv), *range_, *self.read(source), entry, added, mean,
-                      writes=[entry, mean])
+        self.plan.add('pointwise', *self.weights(conv), *range_, *self.read(source), entry, added, mean)
 
     def weights(self, conv: nn.Conv2d) -> tuple[Any, ...]:
         """Groups, inputs and outputs of each, weights (groups, inputs, outputs), bias."""
-        inputs, outputs = conv.in_channels // conv.groups, conv.out_channels // conv.groups
-        weight = numpy(conv.weight).reshape(conv.groups, outputs, inputs).transpose(0, 2, 1)
-        return conv.groups, inputs, outputs, self.plan.floats(weight), self.plan.floats(bias_of(conv))
+        weight = group_weights(conv)
+        return *weight.shape, self.plan.floats(weight), self.plan.floats(bias_of(conv))
 
     def take_lines(self, call: Call, vertical: list[nn.Conv2d]) -> None:
         """A vertical depthwise convolution and the horizontal one behind it."""
@@ -234,13 +228,9 @@ class Compiler:
         expand = (0, ) if source.expand is None else (1, *self.weights(source.expand[0]), *source.expand[1])
         k, stride = vertical[0].kernel_size[0], vertical[0].stride[0]
         entry, mean = self.written(value)
-
-        def stacked(convs: list[nn.Conv2d]) -> tuple[Entry, Entry]:
-            return (self.plan.floats(np.concatenate([numpy(conv.weight).reshape(-1, k) for conv in convs])),
-                    self.plan.floats(np.concatenate([bias_of(conv) for conv in convs])))
-
+        weights = [self.plan.floats(array) for convs in (vertical, horizontal) for array in line_weights(convs)]
         self.plan.add('lines', source.map, *expand, self.places(source), len(vertical), len(horizontal), k, stride,
-                      entry, *stacked(vertical), *stacked(horizontal), *range_, mean, writes=[entry, mean])
+                      entry, *weights, *range_, mean)
 
     def take_permutation(self, call: Call) -> None:
         source = self.sources[call.inputs[0]]
@@ -267,12 +257,12 @@ class Compiler:
             self.sources[out] = fused
             return
         entry, mean = self.written(out)
-        self.plan.add('elementwise', entry, *self.read(fused), *range_, None, mean, writes=[entry, mean])
+        self.plan.add('elementwise', entry, *self.read(fused), *range_, None, mean)
 
     def attention(self, source: Source, layer: SpatialAttention) -> Entry:
         logits, factors = (Entry(MAP, (1, *source.map.shape[1:])) for _ in range(2))
         self.pointwise(source, layer.conv, ANY, logits, None, None)
-        self.plan.add('attend', logits, factors, float(layer.temperature), writes=[factors])
+        self.plan.add('attend', logits, factors, float(layer.temperature))
         return factors
 
     def linear(self, x: Entry, layer: nn.Module, swish: bool, range_: Range,
@@ -289,7 +279,7 @@ class Compiler:
         tail = (0, ) if start is None else (1, self.plan.floats(wide(start)))
         kept = self.plan.halves(tiles) if self.halves else self.plan.floats(tiles)
         self.plan.add('linear', x, y, int(self.halves), kept, self.plan.floats(wide(bias_of(layer))), int(swish),
-                      *range_, *tail, writes=[y])
+                      *range_, *tail)
         return y
 
     def take_linear(self, call: Call) -> None:
@@ -306,7 +296,7 @@ class Compiler:
 
     def pooled(self, map_: Entry, range_: Range, swish: bool) -> Entry:
         y = vector(map_.shape[0])
-        self.plan.add('pool', map_, y, *range_, int(swish), writes=[y])
+        self.plan.add('pool', map_, y, *range_, int(swish))
         return y
 
     # Functions
@@ -324,11 +314,9 @@ class Compiler:
 
     def take_clamp(self, call: Call) -> None:
         """One that nobody else did on the way."""
-        if range_of(call) is None:
-            raise UnsupportedError(f'{call.kind} with {call.settings}')
         source = self.at_hand(call.inputs[0])
         entry, mean = self.written(call.output)
-        self.plan.add('elementwise', entry, *self.read(source), *range_of(call), None, mean, writes=[entry, mean])
+        self.plan.add('elementwise', entry, *self.read(source), *range_of(call), None, mean)
 
     def take_upsample(self, call: Call) -> None:
         layer, settings = call.layer, call.settings
@@ -339,10 +327,7 @@ class Compiler:
         if mode not in ('nearest', 'bilinear') or aligned or call.output.shape != (channels, 2 * height, 2 * width):
             raise UnsupportedError(f'{mode} upsampling from {value.shape} to {call.output.shape}')
         source = self.at_hand(value, natural=True)
-        entry, mean = self.written(call.output)
-        self.plan.add('doubled', source.map, entry, int(mode == 'bilinear'), writes=[entry])
-        if mean:
-            self.plan.add('pool', entry, mean, *ANY, 0, writes=[mean])
+        self.plan.add('doubled', source.map, self.made(call.output), int(mode == 'bilinear'))
 
     def take_add(self, call: Call) -> None:
         if len(call.inputs) != 2 or call.settings.get('alpha', 1) != 1 or call.inputs[0].shape != call.inputs[1].shape:
@@ -355,7 +340,7 @@ class Compiler:
         if source.expand:
             source = self.at_hand(first)
         entry, mean = self.written(call.output)
-        self.plan.add('elementwise', entry, *self.read(source), *ANY, added, mean, writes=[entry, mean])
+        self.plan.add('elementwise', entry, *self.read(source), *ANY, added, mean)
 
 
 def map_of(value: Value) -> Entry:
@@ -368,15 +353,6 @@ def vector(channels: int) -> Entry:
     return Entry(VECTOR, (channels, 1, 1))
 
 
-def numpy(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().cpu().double().numpy() if tensor.is_floating_point() else tensor.cpu().numpy()
-
-
-def bias_of(layer: nn.Module) -> np.ndarray:
-    outputs = layer.weight.shape[isinstance(layer, Affine)]
-    return np.zeros(outputs) if layer.bias is None else numpy(layer.bias)
-
-
 def range_of(call: Call) -> Optional[Range]:
     """Of a clamp."""
     if call.kind in (nn.ReLU6, 'relu6'):
@@ -384,32 +360,6 @@ def range_of(call: Call) -> Optional[Range]:
     if call.kind in (nn.ReLU, 'relu'):
         return 0.0, inf
     return None
-
-
-def is_pointwise(conv: nn.Conv2d) -> bool:
-    return (conv.kernel_size, conv.stride) == ((1, 1), (1, 1)) and conv.padding in ((0, 0), 'valid')
-
-
-def is_line(conv: nn.Conv2d) -> bool:
-    """A depthwise convolution along one axis, centred, of a size that there is code for."""
-    along = int(conv.kernel_size[0] == 1)
-    k, stride = conv.kernel_size[along], conv.stride[along]
-    expected = [(1, 1), (1, 1), (0, 0)]
-    for which, value in enumerate((k, stride, k // 2)):
-        expected[which] = tuple(value if axis == along else expected[which][axis] for axis in (0, 1))
-    return (1 < conv.groups == conv.in_channels == conv.out_channels and k in (3, 5, 7) and stride in (1, 2)
-            and [conv.kernel_size, conv.stride, conv.padding] == expected and conv.dilation == (1, 1)
-            and conv.padding_mode == 'zeros')
-
-
-def lines_of(call: Call) -> Optional[list[nn.Conv2d]]:
-    """The convolutions of a call that are all along one axis."""
-    convs = list(call.layer) if isinstance(call.layer, Filters) else [call.layer]
-    return convs if all(isinstance(conv, nn.Conv2d) and is_line(conv) for conv in convs) else None
-
-
-def is_lines(call: Call) -> bool:
-    return lines_of(call) is not None
 
 
 HANDLERS: dict[Any, Callable[[Compiler, Call], None]] = {

@@ -46,7 +46,7 @@ class Call:
 
 # Functions, as PyTorch hands them to a mode, by the names that calls have.
 FUNCTIONS: dict[Callable, str] = {
-    F.relu6: 'relu6', F.relu: 'relu', torch.relu: 'relu', F.hardtanh: 'hardtanh', F.hardswish: 'hardswish',
+    F.relu6: 'relu6', F.relu: 'relu', torch.relu: 'relu', F.hardswish: 'hardswish',
     torch.add: 'add', Tensor.add: 'add', Tensor.__add__: 'add',
     Tensor.mean: 'mean', torch.mean: 'mean', F.interpolate: 'interpolate',
 }

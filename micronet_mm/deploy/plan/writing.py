@@ -26,7 +26,7 @@ from typing import Any, Optional, Union
 import numpy as np
 
 MAGIC, VERSION, HEADER = b'MICRONET', 1, 8
-WIDEST, TILE = 16, 64  # as in kernels.h
+WIDEST, TILE = 16, 64  # as in shapes.h
 MAP, VECTOR, FLOATS, INTS, HALVES = range(5)
 OPERATIONS = {name: number for number, name in enumerate(
     ('load', 'store', 'stem', 'pointwise', 'elementwise', 'lines', 'pool', 'linear', 'attend', 'doubled'))}
@@ -70,11 +70,9 @@ class Step:
     Attributes:
         name: one of :data:`OPERATIONS`.
         arguments: in the order in which ``plan.cpp`` reads them.
-        writes: which of them are written.
     """
     name: str
     arguments: Sequence[Argument]
-    writes: Sequence[Entry] = ()
 
 
 @dataclass
@@ -98,8 +96,8 @@ class Plan:
         content = np.ascontiguousarray(array, np.int32).reshape(-1)
         return Entry(INTS, (content.size, 1, 1), content)
 
-    def add(self, name: str, *arguments: Argument, writes: Sequence[Optional[Entry]] = ()) -> None:
-        self.steps.append(Step(name, arguments, [entry for entry in writes if entry is not None]))
+    def add(self, name: str, *arguments: Argument) -> None:
+        self.steps.append(Step(name, arguments))
 
     def content(self, description: bytes = b'') -> bytes:
         """The file, with what it says of itself."""
