@@ -3,9 +3,10 @@ import json
 import re
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from mm import ROOT
+from mm import ROOT, call
 
 pytest.importorskip('mmpretrain')
 pytest.importorskip('onnxruntime')
@@ -25,6 +26,7 @@ from micronet_mm.layers import DynamicShiftMax
 pytestmark = pytest.mark.filterwarnings('ignore')  # of tracing
 KNOWN = {network.name: network for network in networks.CLASSIFIERS}
 CONFIGS = ROOT / 'configs'
+CPUINFO = Path('/proc/cpuinfo')
 
 
 @pytest.fixture(autouse=True)
@@ -190,3 +192,17 @@ def test_a_profile_has_the_multiply_adds_of_the_network():
     assert sum(kind.madds for kind in kinds) == sum(squeezes) + sum(
         counted[name].madds for name in ('convolution', 'depthwise', 'pointwise', 'linear'))
     assert all(kind.seconds > 0 for kind in kinds) and reached.madds > 0 < reached.bandwidth
+
+
+@pytest.mark.skipif(not CPUINFO.exists() or 'cpuid_fault' not in CPUINFO.read_text(),
+                    reason='CPUID cannot be made to fault here')
+def test_without_avx512(tmp_path):
+    """Libraries choose as on a processor that has it not."""
+    done = call(ROOT / 'tools' / 'without_avx512.py', sys.executable, '-c',
+               'import torch; print(torch.backends.cpu.get_cpu_capability())', cwd=tmp_path)
+    assert done.returncode == 0 and done.stdout.strip() in ('AVX2', 'DEFAULT'), done.stdout
+
+
+def test_without_avx512_names_what_it_cannot_run(tmp_path):
+    done = call(ROOT / 'tools' / 'without_avx512.py', 'no-such-program', cwd=tmp_path)
+    assert done.returncode == 1 and done.stdout.strip() == 'no-such-program does not exist; name a program to run.'

@@ -18,7 +18,7 @@ from ..layers import Affine, DeployShiftMax, DeployStem, Filters, Permutation
 from .convolutions import bias_of, group_weights, is_line, is_pointwise, line_weights, lines_of, numpy
 from .recording import Call, Recorder, UnsupportedError, Value
 from .stem import two_convolutions
-from .writing import MAP, TILE, VECTOR, Entry, Plan, rounded
+from .writing import MAP, TILE, VECTOR, WIDEST, Entry, Plan, rounded
 
 Range = tuple[float, float]
 ANY: Range = (-inf, inf)
@@ -225,7 +225,10 @@ class Compiler:
         source = self.sources[call.inputs[0]]
         if source.fusion:
             source = self.at_hand(call.inputs[0])
-        expand = (0, ) if source.expand is None else (1, *self.weights(source.expand[0]), *source.expand[1])
+        if source.expand and (source.expand[0].out_channels // source.expand[0].groups < WIDEST
+                              or len(vertical) + len(horizontal) > 2):
+            source = self.at_hand(call.inputs[0])
+        expand = (1, *self.weights(source.expand[0]), *source.expand[1]) if source.expand else (0, )
         k, stride = vertical[0].kernel_size[0], vertical[0].stride[0]
         entry, mean = self.written(value)
         weights = [self.plan.floats(array) for convs in (vertical, horizontal) for array in line_weights(convs)]

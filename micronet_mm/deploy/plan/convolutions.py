@@ -34,9 +34,9 @@ def group_weights(conv: nn.Conv2d) -> np.ndarray:
 
 
 def line_weights(convs: list[nn.Conv2d]) -> tuple[np.ndarray, np.ndarray]:
-    """Of convolutions along an axis, one behind the other: (channels, k) and their biases."""
+    """Of convolutions along an axis, one behind the other: (k, channels) and their biases."""
     k = max(convs[0].kernel_size)
-    return (np.concatenate([numpy(conv.weight).reshape(-1, k) for conv in convs]),
+    return (np.concatenate([numpy(conv.weight).reshape(-1, k) for conv in convs]).T,
             np.concatenate([bias_of(conv) for conv in convs]))
 
 

@@ -25,7 +25,7 @@ from typing import Any, Optional, Union
 
 import numpy as np
 
-MAGIC, VERSION, HEADER = b'MICRONET', 1, 8
+MAGIC, VERSION, HEADER = b'MICRONET', 2, 8
 WIDEST, TILE = 16, 64  # as in shapes.h
 MAP, VECTOR, FLOATS, INTS, HALVES = range(5)
 OPERATIONS = {name: number for number, name in enumerate(

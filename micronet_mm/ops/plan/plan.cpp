@@ -3,7 +3,10 @@
 // A file is a header of words of 64 bits, tensors, steps, and the weights; plan.py writes it, where the layout is described.
 #include "plan.h"
 
+#include <omp.h>
+
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -13,6 +16,7 @@
 #include <new>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "shapes.h"
@@ -54,8 +58,12 @@ const Kernels &chosen_kernels() {
     return plain::kernels;
 }
 
+// One image is shared by threads if it takes so many multiply-adds: to wake a thread takes as long as some millions. There
+// are no more groups than threads in most of its convolutions.
+constexpr int64_t WORTH_SHARING = 30000000;
+constexpr int MOST_THREADS = 8;
 constexpr char MAGIC[] = "MICRONET";
-constexpr int64_t VERSION = 1, HEADER = 8, LARGEST = int64_t(1) << 24,
+constexpr int64_t VERSION = 2, HEADER = 8, LARGEST = int64_t(1) << 24,
                   MEMORY = int64_t(1) << 30;
 enum Kind { MAP, VECTOR, FLOATS, INTS, HALVES };
 
@@ -84,11 +92,6 @@ struct Memory {
     float *begin() const { return data.get(); }
 };
 
-// What one thread works in.
-struct Workspace {
-    Memory arena, scratch;
-};
-
 struct Tensor {
     int64_t kind, offset, C, H, W;
     Map map(float *arena) const { return {arena + offset, C, H, W}; }
@@ -100,9 +103,28 @@ struct Frame {
     const float *const *inputs;
     float *const *outputs;
     int64_t image;
+    Share share;
 };
 
 typedef std::function<void(const Frame &)> Step;
+
+// Where threads wait for one another. Steps take microseconds, so they look before they let others have the processor.
+struct Barrier {
+    std::atomic<int> arrived{0};
+    std::atomic<unsigned> round{0};
+
+    void wait(int threads) {
+        if (threads == 1) return;
+        const unsigned now = round.load();
+        if (arrived.fetch_add(1) + 1 == threads) {
+            arrived.store(0);
+            round.store(now + 1);
+            return;
+        }
+        for (int looks = 0; round.load(std::memory_order_acquire) == now; ++looks)
+            if (looks > 4096) std::this_thread::yield();
+    }
+};
 
 Map map_or_none(const Tensor *tensor, float *arena) { return tensor ? tensor->map(arena) : Map{}; }
 float *vector_or_none(const Tensor *tensor, float *arena) { return tensor ? arena + tensor->offset : nullptr; }
@@ -117,9 +139,14 @@ struct micronet_plan {
     std::vector<Step> steps;
     std::unique_ptr<Memory> weights;
     int64_t weight_floats = 0, arena_floats = 0, scratch_floats = 0;
-    std::vector<Workspace> workspaces;  // one for each thread
+    double work = 0;  // multiply-adds of convolutions, for one image
+    std::vector<Memory> arenas, scratches;  // of each image that is worked on, and of each thread
 
-    void add_workspace() { workspaces.push_back({Memory(arena_floats), Memory(scratch_floats)}); }
+    // For so many images and threads at a time.
+    void reserve(int images, int threads) {
+        while (int(arenas.size()) < images) arenas.emplace_back(arena_floats);
+        while (int(scratches.size()) < threads) scratches.emplace_back(scratch_floats);
+    }
 };
 
 namespace {
@@ -187,6 +214,7 @@ struct Reader {
         for (int64_t i = 0; i < count; ++i) require(0 <= places[i] && places[i] < below, "a place is out of range");
         return places;
     }
+    void works(const Tensor &map, int64_t inputs) { plan.work += double(map.C) * map.H * map.W * inputs; }
     void scratch(int64_t floats) {
         require(floats <= MEMORY, "a step needs too much memory");
         plan.scratch_floats = std::max(plan.scratch_floats, floats);
@@ -237,7 +265,8 @@ Step read_load(Reader &reader) {
     return [=, &y](const Frame &frame) {
         const Map map = y.map(frame.arena);
         const float *from = frame.inputs[input] + frame.image * map.C * map.size();
-        for (int64_t c = 0; c < map.C; ++c) std::copy_n(from + c * map.size(), map.size(), map.plane(c));
+        for (int64_t c = frame.share.begin(map.C); c < frame.share.end(map.C); ++c)
+            std::copy_n(from + c * map.size(), map.size(), map.plane(c));
     };
 }
 
@@ -252,7 +281,7 @@ Step read_store(Reader &reader) {
         const Map map = x.map(frame.arena);
         const int64_t size = map.size(), pitch = x.kind == MAP ? map.pitch() : 1;
         float *to = frame.outputs[output] + frame.image * map.C * size;
-        for (int64_t c = 0; c < map.C; ++c)
+        for (int64_t c = frame.share.begin(map.C); c < frame.share.end(map.C); ++c)
             std::copy_n(map.data + (order ? order[c] : c) * pitch, size, to + c * size);
     };
 }
@@ -271,7 +300,7 @@ Step read_stem(Reader &reader) {
     reader.scratch(conv.scratch(image.C, image.W));
     return [=, &image, &y, &kernels = reader.plan.kernels](const Frame &frame) {
         kernels.stem(conv, frame.inputs[input] + frame.image * image.C * image.H * image.W, image.C, image.H, image.W,
-             y.map(frame.arena), frame.scratch);
+             y.map(frame.arena), frame.scratch, frame.share);
     };
 }
 
@@ -281,9 +310,10 @@ Step read_pointwise_step(Reader &reader) {
     const Tensor &y = reader.map(), *added = reader.maybe_like(y), *mean = reader.maybe_vector(y.C);
     require(y.C == conv.groups * conv.outputs && y.H == source.x->H && y.W == source.x->W,
             "a pointwise convolution gives another shape");
+    reader.scratch(conv.scratch()), reader.works(y, conv.inputs);
     return [=, &y, &kernels = reader.plan.kernels](const Frame &frame) {
         kernels.pointwise(conv, source.at(frame.arena), y.map(frame.arena), map_or_none(added, frame.arena),
-                          vector_or_none(mean, frame.arena));
+                          vector_or_none(mean, frame.arena), frame.scratch, frame.share);
     };
 }
 
@@ -295,13 +325,13 @@ Step read_elementwise(Reader &reader) {
     require(y.H == source.x->H && y.W == source.x->W, "a step gives another shape");
     return [=, &y, &kernels = reader.plan.kernels](const Frame &frame) {
         kernels.elementwise(source.at(frame.arena), range, y.map(frame.arena), map_or_none(added, frame.arena),
-                            vector_or_none(mean, frame.arena));
+                            vector_or_none(mean, frame.arena), frame.share);
     };
 }
 
 Step read_lines(Reader &reader) {
     const Tensor &x = reader.map();
-    Pointwise expand{};
+    Pointwise expand{};  // without inputs if there is none
     const bool expands = reader.number(0, 1);
     if (expands) expand = read_pointwise(reader);
     const int64_t read = expands ? expand.groups * expand.inputs : x.C;
@@ -309,6 +339,7 @@ Step read_lines(Reader &reader) {
     const int32_t *order = reader.maybe_places(read, x.C);
     require(order || read == x.C, "a map has other channels than its step needs");
     Lines conv;
+    conv.C = C;
     conv.M1 = reader.number(1, LARGEST), conv.M2 = reader.number(1, Lines::MOST_FILTERS);
     conv.k = reader.number(3, 7), conv.stride = reader.number(1, 2);
     require(conv.k % 2 && C * conv.M1 <= LARGEST, "there is no code for a kernel of this size");
@@ -320,10 +351,21 @@ Step read_lines(Reader &reader) {
     conv.horizontal = reader.floats(y.C * conv.k), conv.horizontal_bias = reader.floats(y.C);
     conv.range = reader.range();
     const Tensor *mean = reader.maybe_vector(y.C);
-    reader.scratch(conv.scratch(Map{nullptr, x.C, x.H, x.W}));
-    return [=, &x, &y, &kernels = reader.plan.kernels](const Frame &frame) {
-        kernels.lines(conv, Source{x.map(frame.arena), order, nullptr, nullptr, nullptr, 0, 0}, expands ? &expand : nullptr, y.map(frame.arena),
-                      vector_or_none(mean, frame.arena), frame.scratch);
+    reader.works(y, 2 * conv.k + expand.inputs * conv.stride * conv.stride);
+    const Map shape{nullptr, x.C, x.H, x.W};
+    const auto source = [=, &x](const Frame &frame) { return Source{x.map(frame.arena), order, nullptr, nullptr, nullptr, 0, 0}; };
+    if (!expands) {
+        reader.scratch(conv.scratch(shape));
+        return [=, &y, &kernels = reader.plan.kernels](const Frame &frame) {
+            kernels.lines(conv, source(frame), y.map(frame.arena), vector_or_none(mean, frame.arena), frame.scratch,
+                          frame.share);
+        };
+    }
+    require(expand.outputs >= WIDEST && conv.M1 == 1 && conv.M2 == 1, "there is no code for an expansion of this shape");
+    reader.scratch(conv.scratch(shape, expand));
+    return [=, &y, &kernels = reader.plan.kernels](const Frame &frame) {
+        kernels.expanded_lines(conv, expand, source(frame), y.map(frame.arena), vector_or_none(mean, frame.arena),
+                               frame.scratch, frame.share);
     };
 }
 
@@ -332,7 +374,7 @@ Step read_pool(Reader &reader) {
     const Range range = reader.range();
     const bool swish = reader.number(0, 1);
     return [=, &x, &y, &kernels = reader.plan.kernels](const Frame &frame) {
-        kernels.pool(x.map(frame.arena), range, swish, frame.arena + y.offset);
+        kernels.pool(x.map(frame.arena), range, swish, frame.arena + y.offset, frame.share);
     };
 }
 
@@ -348,7 +390,7 @@ Step read_linear(Reader &reader) {
     if (reader.number(0, 1)) layer.start = reader.floats(padded);
     require(x.offset != y.offset, "a linear layer overwrites its input");
     return [=, &x, &y, &kernels = reader.plan.kernels](const Frame &frame) {
-        kernels.linear(layer, frame.arena + x.offset, frame.arena + y.offset);
+        kernels.linear(layer, frame.arena + x.offset, frame.arena + y.offset, frame.share);
     };
 }
 
@@ -357,7 +399,7 @@ Step read_attend(Reader &reader) {
     const float temperature = reader.real();
     require(x.C == 1 && y.C == 1 && y.H == x.H && y.W == x.W, "attention is of one channel");
     return [=, &x, &y, &kernels = reader.plan.kernels](const Frame &frame) {
-        kernels.attend(x.map(frame.arena), temperature, frame.arena + y.offset);
+        kernels.attend(x.map(frame.arena), temperature, frame.arena + y.offset, frame.share);
     };
 }
 
@@ -367,7 +409,7 @@ Step read_doubled(Reader &reader) {
     require(y.C == x.C && y.H == 2 * x.H && y.W == 2 * x.W, "an enlargement gives another shape");
     reader.scratch(rounded(x.W, WIDEST) + 2 * WIDEST);
     return [=, &x, &y, &kernels = reader.plan.kernels](const Frame &frame) {
-        kernels.doubled(x.map(frame.arena), smooth, y.map(frame.arena), frame.scratch);
+        kernels.doubled(x.map(frame.arena), smooth, y.map(frame.arena), frame.scratch, frame.share);
     };
 }
 
@@ -446,7 +488,7 @@ void read_plan(const char *content, size_t bytes, micronet_plan &plan) {
         require(reader.word == reader.end, "a step is too long");
     }
     for (const bool stored : plan.stored) require(stored, "an output is not written");
-    plan.add_workspace();
+    plan.reserve(1, 1);
 }
 
 int shape_of(const micronet_plan *plan, const std::vector<int64_t> &list, int i, int64_t shape[3]) {
@@ -481,19 +523,25 @@ extern "C" int micronet_plan_output(const micronet_plan *plan, int i, int64_t sh
 
 extern "C" void micronet_plan_run(micronet_plan *plan, const float *const *inputs, float *const *outputs, int64_t batch,
                                   int threads) {
-    int used = int(std::max<int64_t>(1, std::min<int64_t>(threads, batch)));
+    // As many images as there are threads are worked on at a time, each by one thread; or one at a time by all of them.
+    const bool shared = batch < threads && plan->work >= WORTH_SHARING;
+    int used = std::max(1, shared ? std::min({threads, MOST_THREADS, omp_get_num_procs()}) : int(std::min<int64_t>(threads, batch)));
     try {
-        while (int(plan->workspaces.size()) < used) plan->add_workspace();
+        plan->reserve(shared ? 1 : used, used);
     } catch (const std::bad_alloc &) {
-        used = int(plan->workspaces.size());  // fewer threads then: the first one's memory came with the plan
+        used = 1;  // whose memory came with the plan
     }
-#pragma omp parallel for num_threads(used) schedule(static, 1) if (used > 1)
-    for (int part = 0; part < used; ++part) {
-        const Workspace &own = plan->workspaces[part];
-        for (int64_t image = part; image < batch; image += used) {
-            const Frame frame{own.arena.begin(), own.scratch.begin(), inputs, outputs, image};
-            for (const Step &step : plan->steps) step(frame);
-        }
+    Barrier barrier;
+#pragma omp parallel num_threads(used) if (used > 1)
+    {
+        const int thread = omp_get_thread_num(), count = omp_get_num_threads();
+        const Share share = shared ? Share{thread, count} : Share{0, 1};
+        float *const arena = plan->arenas[shared ? 0 : thread].begin(), *const scratch = plan->scratches[thread].begin();
+        for (int64_t image = shared ? 0 : thread; image < batch; image += shared ? 1 : count)
+            for (const Step &step : plan->steps) {
+                step(Frame{arena, scratch, inputs, outputs, image, share});
+                barrier.wait(int(share.count));
+            }
     }
 }
 
@@ -501,8 +549,7 @@ extern "C" int micronet_plan_steps(const micronet_plan *plan) { return int(plan-
 
 extern "C" void micronet_plan_time(micronet_plan *plan, const float *const *inputs, float *const *outputs, double *seconds) {
     micronet_plan_run(plan, inputs, outputs, 1, 1);
-    const Workspace &own = plan->workspaces[0];
-    const Frame frame{own.arena.begin(), own.scratch.begin(), inputs, outputs, 0};
+    const Frame frame{plan->arenas[0].begin(), plan->scratches[0].begin(), inputs, outputs, 0, Share{0, 1}};
     for (const Step &step : plan->steps) {
         const auto begin = std::chrono::steady_clock::now();
         step(frame);

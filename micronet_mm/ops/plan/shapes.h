@@ -12,14 +12,21 @@
 namespace plan {
 
 constexpr int64_t WIDEST = 16;  // lanes of the widest vectors: a plan does not depend on the processor
-constexpr int MOST_PLANES = 4;  // that are read are made at a time
 constexpr int64_t TILE = 64;    // outputs of a linear layer whose weights lie together
+constexpr int64_t POINTER = 2;  // floats that one takes at most
 
 INLINE int64_t rounded(int64_t count, int64_t step) { return (count + step - 1) / step * step; }
 INLINE int64_t pitch_of(int64_t H, int64_t W) { return rounded(H * W + WIDEST - 1, WIDEST); }
 
 struct Range {
     float low, high;
+};
+
+// What one of several threads does of a step. Its planes are whole: what spills over the end of a row is for itself.
+struct Share {
+    int64_t index, count;
+    INLINE int64_t begin(int64_t n) const { return n * index / count; }
+    INLINE int64_t end(int64_t n) const { return n * (index + 1) / count; }
 };
 
 struct Map {
@@ -45,22 +52,40 @@ struct Pointwise {
     const float *w, *bias;
     int64_t groups, inputs, outputs;
     Range range;
+
+    // Floats of pointers to the inputs of a group, and positions whose Shift-Max is made at a time.
+    INLINE int64_t pointers() const { return rounded(inputs * POINTER, WIDEST); }
+    INLINE int64_t chunk() const {
+        const int64_t positions = 4096 / inputs / WIDEST * WIDEST;
+        return positions > 4 * WIDEST ? positions : 4 * WIDEST;
+    }
+    INLINE int64_t scratch() const { return pointers() + inputs * chunk(); }
 };
 
 // A depthwise convolution of k x 1 and one of 1 x k behind it, both of a stride. Every input channel has M1 vertical
 // filters, channel m * C + c of what is between, and each of those M2 horizontal ones likewise.
 struct Lines {
-    const float *vertical, *vertical_bias;      // (M1 * C, k), (M1 * C)
-    const float *horizontal, *horizontal_bias;  // (M2 * M1 * C, k), (M2 * M1 * C)
-    int64_t M1, M2, k, stride;
+    const float *vertical, *vertical_bias;      // (k, M1 * C), (M1 * C)
+    const float *horizontal, *horizontal_bias;  // (k, M2 * M1 * C), (M2 * M1 * C)
+    int64_t C, M1, M2, k, stride;
     Range range;
 
     static constexpr int64_t ROWS = 8, MOST_FILTERS = 8;  // of what is between, at a time; M2 at most
 
+    INLINE int64_t middle() const { return M1 * C; }
+    INLINE int64_t outputs() const { return M2 * middle(); }
+    INLINE float down(int t, int64_t m) const { return vertical[t * middle() + m]; }
+    INLINE float across(int t, int64_t o) const { return horizontal[t * outputs() + o]; }
+
     // Floats of a plane that is read, with zeros above and below, and of a row between, with zeros beside it.
     INLINE int64_t padded(const Map &x) const { return rounded((x.H + k - 1) * x.W + 3 * WIDEST, WIDEST); }
     INLINE int64_t row(const Map &x) const { return rounded(x.W, 2 * WIDEST) + 4 * WIDEST; }
-    INLINE int64_t scratch(const Map &x) const { return MOST_PLANES * padded(x) + (ROWS + 1) * row(x); }
+    INLINE int64_t scratch(const Map &x) const { return padded(x) + (ROWS + 1) * row(x); }
+    // Behind an expansion, in vectors of channels: k rows and one of zeros, one with zeros beside it, and of the result as
+    // many as there are lanes.
+    INLINE int64_t scratch(const Map &x, const Pointwise &expand) const {
+        return expand.pointers() + WIDEST * ((k + 2) * x.W + k - 1 + WIDEST * ((x.W + stride - 1) / stride));
+    }
 };
 
 // Of an image (C, H, W) without pitch: x * scale + shift, a convolution of 3 x 1 to s1 channels and one of 1 x 3 with s2
@@ -87,18 +112,20 @@ struct Linear {
     Range range;
 };
 
-// The steps, of one image on one thread. What is added is a map like y; mean (C) takes the means of its planes. Both may be
-// null.
+// The steps, of one image; each thread does its share, in a scratch of its own. What is added is a map like y; mean (C) takes
+// the means of its planes. Both may be null.
 struct Kernels {
-    void (*pointwise)(const Pointwise &, const Source &, const Map &y, const Map &added, float *mean);
-    void (*elementwise)(const Source &, const Range &, const Map &y, const Map &added, float *mean);
-    // expand, if not null, makes what is read.
-    void (*lines)(const Lines &, const Source &, const Pointwise *expand, const Map &y, float *mean, float *scratch);
-    void (*stem)(const Stem &, const float *image, int64_t C, int64_t H, int64_t W, const Map &y, float *scratch);
-    void (*pool)(const Map &x, const Range &, bool swish, float *y);
-    void (*linear)(const Linear &, const float *x, float *y);
-    void (*attend)(const Map &x, float temperature, float *y);
-    void (*doubled)(const Map &x, bool smooth, const Map &y, float *scratch);
+    void (*pointwise)(const Pointwise &, const Source &, const Map &y, const Map &added, float *mean, float *scratch, Share);
+    void (*elementwise)(const Source &, const Range &, const Map &y, const Map &added, float *mean, Share);
+    void (*lines)(const Lines &, const Source &, const Map &y, float *mean, float *scratch, Share);
+    // Lines of one filter each that read what a convolution of at least WIDEST outputs a group makes of the source.
+    void (*expanded_lines)(const Lines &, const Pointwise &expand, const Source &, const Map &y, float *mean, float *scratch,
+                           Share);
+    void (*stem)(const Stem &, const float *image, int64_t C, int64_t H, int64_t W, const Map &y, float *scratch, Share);
+    void (*pool)(const Map &x, const Range &, bool swish, float *y, Share);
+    void (*linear)(const Linear &, const float *x, float *y, Share);
+    void (*attend)(const Map &x, float temperature, float *y, Share);
+    void (*doubled)(const Map &x, bool smooth, const Map &y, float *scratch, Share);
 };
 
 }  // namespace plan

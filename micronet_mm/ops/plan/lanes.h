@@ -1,0 +1,81 @@
+// Vectors of floats, and what is done to their lanes. In the namespace of kernels.cpp.
+#pragma once
+
+typedef typename Vector<float>::type Floats;
+typedef typename Vector<int32_t>::type Ints;
+constexpr int64_t L = LANES<float>;
+
+INLINE Floats all(float value) { return value - Floats{}; }
+INLINE Floats clamped(Floats value, Floats low, Floats high) {
+    value = value < high ? value : high;
+    return value > low ? value : low;
+}
+INLINE Floats clamped(Floats value, const Range &range) { return clamped(value, all(range.low), all(range.high)); }
+INLINE void zero(float *from, int64_t count) { std::memset(from, 0, count * sizeof(float)); }
+
+// Lane l of the result is value places[l] of the vectors, of which there is a power of two, counted on through them.
+INLINE Floats gathered(const Floats (&from)[1], Ints places) {
+#ifdef __clang__
+    Floats found;
+    for (int l = 0; l < L; ++l) found[l] = from[0][places[l] & (L - 1)];
+    return found;
+#else
+    return __builtin_shuffle(from[0], places);
+#endif
+}
+INLINE Floats gathered(const Floats (&from)[2], Ints places) {
+#ifdef __clang__
+    Floats found;
+    for (int l = 0; l < L; ++l) found[l] = from[(places[l] / L) & 1][places[l] & (L - 1)];
+    return found;
+#else
+    return __builtin_shuffle(from[0], from[1], places);
+#endif
+}
+// start, start + step, ..., from memory: compilers do not see through a loop that sets sixteen lanes.
+template <int start, int step>
+struct Counted {
+    int32_t lanes[L];
+    constexpr Counted() : lanes{} {
+        for (int l = 0; l < L; ++l) lanes[l] = start + step * l;
+    }
+};
+template <int start, int step>
+INLINE Ints counted() {
+    static constexpr Counted<start, step> values;
+    return vector_at(values.lanes);
+}
+
+// Positions from count on become zero.
+INLINE Floats first(Floats value, int64_t count) {
+    if (count >= L) return value;
+    return (Floats)((Ints)value & (counted<0, 1>() < int32_t(count)));
+}
+
+// In logarithmically many steps.
+INLINE float total(Floats value) {
+    const auto folded = [&](Ints places) {
+        const Floats lanes[1] = {value};
+        value += gathered(lanes, places);
+    };
+    if constexpr (L > 8) folded(counted<8, 1>());
+    if constexpr (L > 4) folded(counted<4, 1>());
+    folded(counted<2, 1>());
+    folded(counted<1, 1>());
+    return value[0];
+}
+
+// Runs run(Number<count>) for a count from 1 to most.
+template <int n>
+struct Number {
+    static constexpr int value = n;
+};
+template <int most, typename Run>
+INLINE void with_number(int64_t count, Run run) {
+    if constexpr (most > 0) {
+        if (count == most)
+            run(Number<most>{});
+        else
+            with_number<most - 1>(count, run);
+    }
+}

@@ -1,0 +1,99 @@
+// Maps as they are read, and the means of those that are written. In the namespace of kernels.cpp.
+#pragma once
+
+// Takes the mean of each plane while it is written, if it is wanted.
+struct Means {
+    float *to;  // (C) or null
+    float factor;
+    INLINE Means(float *to, const Map &y) : to(to), factor(1.0f / y.size()) {}
+    INLINE void set(int64_t c, Floats sum) const {
+        if (to) to[c] = total(sum) * factor;
+    }
+};
+
+// Reads channels plainly.
+struct Plain {
+    const Source &source;
+
+    struct Channel {
+        const float *from;
+        Floats operator()(int64_t p) const { return vector_at(from + p); }
+    };
+    Channel at(int64_t i) const { return {source.x.plane(source.order ? source.order[i] : i)}; }
+    // Values begin to begin + count of channel i, if need be made in `room`; channel `next` is read after it.
+    const float *values(int64_t i, int64_t, int64_t begin, int64_t, float *) const { return at(i).from + begin; }
+};
+
+// Reads them through Shift-Max.
+template <int J, int K>
+struct Fused {
+    const Source &source;
+
+    struct Channel {
+        const float *from[J];
+        Floats a[K][J];
+        Floats operator()(int64_t p) const {
+            Floats values[J];
+            for (int j = 0; j < J; ++j) values[j] = vector_at(from[j] + p);
+            Floats best;
+            for (int k = 0; k < K; ++k) {
+                Floats sum = a[k][0] * values[0];
+                for (int j = 1; j < J; ++j) sum += a[k][j] * values[j];
+                if (k)
+                    best = best > sum ? best : sum;
+                else
+                    best = sum;
+            }
+            return best;
+        }
+    };
+    Channel at(int64_t i) const {
+        const Map &x = source.x;
+        const int64_t c = source.order ? source.order[i] : i;
+        Channel channel;
+        for (int j = 0; j < J; ++j) channel.from[j] = x.plane(j ? source.partner[(j - 1) * x.C + c] : c);
+        for (int k = 0; k < K; ++k)
+            for (int j = 0; j < J; ++j) channel.a[k][j] = all(source.a[(k * J + j) * x.C + c]);
+        return channel;
+    }
+    const float *values(int64_t i, int64_t next, int64_t begin, int64_t count, float *room) const {
+        const Channel channel = at(i), ahead = at(next);
+        for (int64_t p = 0; p < count; p += L) {
+            for (int j = 0; j < J; ++j) __builtin_prefetch(ahead.from[j] + begin + p);
+            store(room + p, channel(begin + p));
+        }
+        return room;
+    }
+};
+
+// Runs run(read) with what reads this source.
+template <typename Run>
+INLINE void with(const Source &source, Run run) {
+    if (!source.a)
+        run(Plain{source});
+    else if (source.J == 2 && source.K == 2)
+        run(Fused<2, 2>{source});
+    else if (source.J == 2)
+        run(Fused<2, 1>{source});
+    else if (source.K == 2)
+        run(Fused<1, 2>{source});
+    else
+        run(Fused<1, 1>{source});
+}
+
+template <typename Read>
+void elementwise(const Read &read, const Range &range, const Map &y, const Map &added, const Means &mean, Share share) {
+    for (int64_t c = share.begin(y.C); c < share.end(y.C); ++c) {
+        const auto channel = read.at(c);
+        Floats sum{};
+        for (int64_t p = 0; p < y.size(); p += L) {
+            Floats value = channel(p);
+            if (read.source.factor) value *= vector_at(read.source.factor + p);
+            value = clamped(value, range);
+            if (added.data) value += vector_at(added.plane(c) + p);
+            store(y.plane(c) + p, value);
+            sum += first(value, y.size() - p);
+        }
+        mean.set(c, sum);
+    }
+}
