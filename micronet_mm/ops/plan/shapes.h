@@ -13,10 +13,12 @@ namespace plan {
 
 constexpr int64_t WIDEST = 16;  // lanes of the widest vectors: a plan does not depend on the processor
 constexpr int64_t TILE = 64;    // outputs of a linear layer whose weights lie together
-constexpr int64_t POINTER = 2;  // floats that one takes at most
 
 INLINE int64_t rounded(int64_t count, int64_t step) { return (count + step - 1) / step * step; }
 INLINE int64_t pitch_of(int64_t H, int64_t W) { return rounded(H * W + WIDEST - 1, WIDEST); }
+
+// Floats that so many pointers take at most.
+INLINE int64_t pointers_to(int64_t count) { return rounded(2 * count, WIDEST); }
 
 struct Range {
     float low, high;
@@ -53,8 +55,8 @@ struct Pointwise {
     int64_t groups, inputs, outputs;
     Range range;
 
-    // Floats of pointers to the inputs of a group, and positions whose Shift-Max is made at a time.
-    INLINE int64_t pointers() const { return rounded(inputs * POINTER, WIDEST); }
+    // To the inputs of a group; and positions whose Shift-Max is made at a time.
+    INLINE int64_t pointers() const { return pointers_to(inputs); }
     INLINE int64_t chunk() const {
         const int64_t positions = 4096 / inputs / WIDEST * WIDEST;
         return positions > 4 * WIDEST ? positions : 4 * WIDEST;
@@ -98,7 +100,8 @@ struct Stem {
     Range range;
 
     INLINE int64_t row(int64_t W) const { return rounded(W, 4 * WIDEST) + 4 * WIDEST; }
-    INLINE int64_t scratch(int64_t C, int64_t W) const { return (3 * C + s1 + 1) * row(W); }
+    INLINE int64_t pointers(int64_t C) const { return pointers_to(3 * C); }
+    INLINE int64_t scratch(int64_t C, int64_t W) const { return pointers(C) + (3 * C + s1 + 1) * row(W); }
 };
 
 // y = x w + bias, its weights (outputs / TILE, inputs, TILE), padded with zeros; then hard swish, if asked for, a clamp and,

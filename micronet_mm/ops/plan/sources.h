@@ -83,16 +83,21 @@ INLINE void with(const Source &source, Run run) {
 
 template <typename Read>
 void elementwise(const Read &read, const Range &range, const Map &y, const Map &added, const Means &mean, Share share) {
+    const int64_t size = y.size();
+    const float *const factor = read.source.factor;
+    const Floats low = all(range.low), high = all(range.high);
     for (int64_t c = share.begin(y.C); c < share.end(y.C); ++c) {
         const auto channel = read.at(c);
+        const float *const more = added.data ? added.plane(c) : nullptr;
+        float *const to = y.plane(c);
         Floats sum{};
-        for (int64_t p = 0; p < y.size(); p += L) {
+        for (int64_t p = 0; p < size; p += L) {
             Floats value = channel(p);
-            if (read.source.factor) value *= vector_at(read.source.factor + p);
-            value = clamped(value, range);
-            if (added.data) value += vector_at(added.plane(c) + p);
-            store(y.plane(c) + p, value);
-            sum += first(value, y.size() - p);
+            if (factor) value *= vector_at(factor + p);
+            value = clamped(value, low, high);
+            if (more) value += vector_at(more + p);
+            store(to + p, value);
+            sum += first(value, size - p);
         }
         mean.set(c, sum);
     }

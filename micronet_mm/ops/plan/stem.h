@@ -6,32 +6,33 @@ inline void stem(const Stem &conv, const float *image, int64_t C, int64_t H, int
     constexpr int wide = 4;  // vectors at once
     const int64_t row = conv.row(W), half = row / 2, rows = y.H, places = y.W;
     const Floats low = all(conv.range.low), high = all(conv.range.high);
-    float *inputs = scratch, *middle = inputs + 3 * C * row;
-    zero(scratch, conv.scratch(C, W));
+    float *const inputs = scratch + conv.pointers(C), *const middle = inputs + 3 * C * row;
+    const float **const from = reinterpret_cast<const float **>(scratch);  // rows that an output row reads, as weights lie
+    zero(inputs, (3 * C + conv.s1 + 1) * row);
     for (int64_t h = 0; h < rows; ++h) {
         // Row 2 h - 1 was the last of those that the row above has read.
         for (int64_t t = h ? 1 : 0; t < 3; ++t)
             for (int64_t c = 0; c < C; ++c) {
                 const int64_t at = 2 * h - 1 + t;
                 float *to = inputs + ((2 * h + t) % 3 * C + c) * row;
-                const float *from = image + (c * H + at) * W, scale = conv.scale[c], shift = conv.shift[c];
+                const float *pixels = image + (c * H + at) * W, scale = conv.scale[c], shift = conv.shift[c];
                 if (at < 0 || at >= H)
                     zero(to, W);
                 else
-                    for (int64_t w = 0; w < W; ++w) to[w] = from[w] * scale + shift;
+                    for (int64_t w = 0; w < W; ++w) to[w] = pixels[w] * scale + shift;
             }
+        for (int64_t t = 0; t < 3; ++t)
+            for (int64_t c = 0; c < C; ++c) from[c * 3 + t] = inputs + ((2 * h + t) % 3 * C + c) * row;
         for (int64_t s = share.begin(conv.s1); s < share.end(conv.s1); ++s) {
             // A zero before the row, and behind it: places of even and of odd number apart.
             float *even = middle + s * row, *odd = even + half;
+            const float *const vertical = conv.vertical + s * C * 3;
+            const Floats bias = all(conv.vertical_bias[s]);
             for (int64_t v = 0; v < W; v += wide * L) {
                 Floats sums[wide];
-                for (int n = 0; n < wide; ++n) sums[n] = all(conv.vertical_bias[s]);
-                for (int64_t t = 0; t < 3; ++t)
-                    for (int64_t c = 0; c < C; ++c) {
-                        const Floats w = all(conv.vertical[(s * C + c) * 3 + t]);
-                        const float *from = inputs + ((2 * h + t) % 3 * C + c) * row + v;
-                        for (int n = 0; n < wide; ++n) sums[n] += w * vector_at(from + n * L);
-                    }
+                for (int n = 0; n < wide; ++n) sums[n] = bias;
+                for (int64_t i = 0; i < 3 * C; ++i)
+                    for (int n = 0; n < wide; ++n) sums[n] += all(vertical[i]) * vector_at(from[i] + v + n * L);
                 for (int n = 0; n < wide; n += 2) {
                     const Floats both[2] = {first(sums[n], W - v - n * L), first(sums[n + 1], W - v - (n + 1) * L)};
                     store(odd + (v + n * L) / 2, gathered(both, counted<0, 2>()));
