@@ -40,7 +40,7 @@ class Metadata:
         max_per_image: boxes that a detector gives at most.
         score_threshold: above which a detector's boxes count.
         raw: whether the outputs are maps, which nothing here decodes.
-        quantization: 'int8', or None for a file of floats.
+        quantization: 'int8', of a plan also 'bfloat16', or None for a file of floats.
     """
     task: str
     arch: Optional[str]

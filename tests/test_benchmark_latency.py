@@ -13,6 +13,7 @@ pytest.importorskip('onnxruntime')
 
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
+from test_plan import has_library
 
 from micronet_mm.analysis.from_config import count_config
 from micronet_mm.analysis.paper_tables import TABLES
@@ -85,6 +86,17 @@ def test_every_form_of_a_network_runs_and_equals_it():
     assert trace[1] < trace[0] and export[1] < export[0]
     built.deploy = None
     assert [each.form for each in forms.contenders('m0', built, ['eager', 'export'], 1)[0]] == ['eager']
+
+
+@pytest.mark.skipif(not has_library(), reason='there is nothing to run plans')
+def test_native_forms_have_weights_of_fewer_and_fewer_bits():
+    built, names = networks.build(KNOWN['m0'], CONFIGS), ['native', 'native bf16', 'native int8']
+    built.size = (64, 64)
+    ready, omitted = forms.contenders('m0', built, names, 1)
+    assert [each.form for each in ready] == names and not omitted
+    exact, *others = (each.run()[0] for each in ready)
+    bf16, int8 = (float((other - exact).abs().max() / exact.abs().max()) for other in others)
+    assert 1e-5 < bf16 < int8 < 0.1
 
 
 def test_an_export_that_is_wrong_is_not_timed():

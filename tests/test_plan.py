@@ -50,12 +50,6 @@ pytestmark = [pytest.mark.skipif(not has_library(), reason='there is nothing to 
               pytest.mark.filterwarnings('error:.* runs in PyTorch')]
 
 
-@pytest.fixture(params=VECTORS)
-def vectors(request, monkeypatch):
-    """Plans that are opened within it run in these."""
-    monkeypatch.setenv('MICRONET_PLAN_VECTORS', request.param)
-
-
 def both(model):
     """What PyTorch runs, and what plans run."""
     model.eval()
@@ -114,24 +108,6 @@ def test_backbone_and_classifier(arch, vectors):
             return self.head(self.backbone(x)[-1])
 
     assert_same(Classifier(), (2, 3, 64, 64), (1, 3, 40, 72))
-
-
-@pytest.mark.parametrize('arch', ARCHS)
-def test_weights_in_bfloat16_change_logits_by_less_than_a_twentieth(arch, converted, vectors):
-    """Of the largest; docs/native.md says by how much."""
-    model = network(arch, converted[arch])
-    backbone, classifier = (switch_to_deploy(part.eval(), engine='native', weights='bfloat16')
-                            for part in (model['backbone'], model['head'].classifier))
-    reference = torch.as_tensor(expected(arch)['logits_224_seed1'])
-    with torch.no_grad():
-        logits = classifier(backbone(normal(1, 2, 3, 224, 224))[-1])
-    assert 1e-3 < (logits - reference).abs().max() / reference.abs().max() < 0.05
-    assert ran(backbone) and ran(classifier)
-
-
-def test_there_are_two_types_of_weights():
-    with pytest.raises(ValueError, match=r"^weights='bfloat16' of engine='pytorch' must be one of \('float32',\)\.$"):
-        switch_to_deploy(MicroNet('m0'), weights='bfloat16')
 
 
 @pytest.mark.parametrize('arch', ARCHS)

@@ -25,7 +25,7 @@ from test_exporter import built
 
 from micronet_mm.deploy.assemble import assemble
 from micronet_mm.deploy.plan.engine import plan_library
-from micronet_mm.deploy.plan.exporting import compare, to_plan
+from micronet_mm.deploy.plan.exporting import TOLERANCES, compare, to_plan
 from micronet_mm.ops.compiled import BuildError
 from micronet_runtime import Classifier, InputError, Model, PlanError, PoseEstimator
 from micronet_runtime.__main__ import main
@@ -242,13 +242,40 @@ def test_the_exporter_names_both_files(exported, tmp_path, capsys):
         Classifier(out)
 
 
+@pytest.mark.parametrize(('weights', 'least', 'smaller'), [('float32', 0, 1.01), ('bfloat16', 1e-5, 0.6),
+                                                            ('int8', 1e-4, 0.4)])
+def test_weights_of_fewer_bits(weights, least, smaller, exported, tmp_path, capsys):
+    """The file says so, is smaller, and is as far from PyTorch as the exporter says, which is not nothing."""
+    out, whole = tmp_path / 'raw.plan', (exported / 'digits.plan').stat().st_size
+    said = run(capsys, DIGITS, exported / 'digits.pth', out, '--weights', weights, '--raw')
+    assert (f'weights of linear layers in {weights}, ' in said) == (weights != 'float32')
+    stated = float(re.search(r'it equals PyTorch within (\S+) of', said)[1])
+    assert least < stated < TOLERANCES[weights] and out.stat().st_size < smaller * whole
+    model = Model(out)
+    assert model.metadata.quantization == (None if weights == 'float32' else weights)
+    images = np.stack(pictures(8)).astype(np.float32).transpose(0, 3, 1, 2)
+    cfg, network = built(DIGITS)
+    network.load_state_dict(torch.load(exported / 'digits.pth')['state_dict'])
+    with torch.no_grad():
+        expected = assemble(cfg, 'classification', network, raw=True, deploy=False)(torch.from_numpy(images))[0].numpy()
+    far = np.abs(model.run(images)['logits'] - expected).max() / np.abs(expected).max()
+    assert least < far < TOLERANCES[weights]
+
+
+def test_weights_of_an_onnx_file_are_not_chosen(tmp_path):
+    said = run(None, DIGITS, 'none.pth', tmp_path / 'a.onnx', '--weights', 'float32')
+    assert said == (f'error: --weights float32: of plans alone, and {tmp_path / "a.onnx"} is to be an ONNX file; leave '
+                    'it out, name a file that ends in .plan, or give --int8 FOLDER.')
+
+
 @pytest.mark.parametrize(('config', 'arguments', 'message'), [
     (DIGITS, ('--open-size', ), '--open-size: a plan is for images of one size; leave it out, or export an ONNX file.'),
     (DIGITS, ('--open-batch', ), '--open-batch: a plan takes any number of images anyway; leave it out, or export an '
                                  'ONNX file.'),
     (DIGITS, ('--batch', 2), '--batch 2: a plan takes any number of images anyway; leave it out, or export an ONNX '
                              'file.'),
-    (DIGITS, ('--int8', '.'), '--int8: a plan computes in float32; leave it out, or export an ONNX file.'),
+    (DIGITS, ('--int8', '.'), '--int8: a plan computes in float32, and --weights int8 stores it in 8 bits; leave it '
+                              'out, or export an ONNX file.'),
     (KEYPOINTS, (), 'a plan has neither decoding nor the flip test of keypoints; export heatmaps (without flip test) '
                     'with --raw, or an ONNX file.'),
     (CONFIGS / 'demo' / 'micro_det_m3_demo.py', ('--size', 64, 64),
@@ -298,6 +325,11 @@ def test_what_differs_from_pytorch_is_not_written():
     trained.forward = lambda image: (logits + 0.01 * logits.abs().max(), )
     with pytest.raises(ValueError, match=r'the plan and PyTorch differ by .*; nothing was written'):
         compare(content, trained, images)
+    compare(content, trained, images, 'bfloat16')
+    trained.forward = lambda image: (logits + 0.5 * logits.abs().max(), )
+    for weights in ('bfloat16', 'int8'):
+        with pytest.raises(ValueError, match=rf'the plan with weights in {weights} and PyTorch differ by .*; nothing'):
+            compare(content, trained, images, weights)
 
 
 def test_heatmaps_without_flip_test(tmp_path, capsys):

@@ -16,7 +16,7 @@ from micronet_mm.ops.compiled import BuildError
 def check_plan(args: argparse.Namespace, cfg: Config, task: str, size: Optional[tuple[int, int]]) -> None:
     """Make the folder of a plan; raise ValueError for what a plan cannot be."""
     for name, given, reason in (
-            ('--int8', args.int8, 'a plan computes in float32'),
+            ('--int8', args.int8, 'a plan computes in float32, and --weights int8 stores it in 8 bits'),
             ('--open-size', args.open_size, 'a plan is for images of one size'),
             ('--open-batch', args.open_batch, 'a plan takes any number of images anyway'),
             (f'--batch {args.batch}', args.batch > 1, 'a plan takes any number of images anyway')):
@@ -48,20 +48,25 @@ def prepare_for_plan(model: nn.Module, task: str, raw: bool) -> None:
 
 
 def write_plan(out: Path, task: str, whole: nn.Module, trained: nn.Module, description: dict[str, Any],
-               inputs: list[Tensor]) -> str:
-    """Compare a plan with the trained model and write it, and beside it what runs it; what is to be said of it."""
+               inputs: list[Tensor], weights: str) -> str:
+    """Compare a plan with the trained model and write it, and beside it what runs it; what is to be said of it.
+
+    With fewer bits it is compared as float32 before, as closely as any other.
+    """
     softmax = task == 'classification' and not description['raw']
     size = tuple(description['input']['size'])
     try:
         library = library_file().read_bytes()
-        content = to_plan(whole, size, description, softmax)
-        worst = compare(content, trained, inputs)
+        for kind in dict.fromkeys(('float32', weights)):
+            content = to_plan(whole, size, description, softmax, kind)
+            worst = compare(content, trained, inputs, kind)
     except BuildError as error:
         raise ValueError(f'what runs plans cannot be compiled, so that none can be compared: {error}') from None
     for path, data in ((beside(out), library), (out, content)):  # a plan that is there has what runs it
         with written_atomically(path) as file:
             file.write(data)
     heatmaps = ', heatmaps without flip test' if task == 'keypoints' else ''
-    return (f'{out}: {task} for images of {size[0]} x {size[1]}{heatmaps}, {len(content) / 1e6:.1f} MB; it equals '
-            f'PyTorch within {worst:.0e} of the largest value on {len(inputs)} inputs; {beside(out)} runs it without '
-            f'PyTorch ({platform.system()}, {platform.machine()})')
+    bits = '' if weights == 'float32' else f', weights of linear layers in {weights}'
+    return (f'{out}: {task} for images of {size[0]} x {size[1]}{heatmaps}{bits}, {len(content) / 1e6:.1f} MB; it '
+            f'equals PyTorch within {worst:.0e} of the largest value on {len(inputs)} inputs; {beside(out)} runs it '
+            f'without PyTorch ({platform.system()}, {platform.machine()})')

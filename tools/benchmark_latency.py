@@ -13,6 +13,7 @@ installed are left out and named. The baseline is MobileNetV3-Small 0.5x, of key
     int8         ONNX Runtime, the export quantized
     native       the deploy form by plans, in the C++ of this package
     native bf16  the same, weights of linear layers in bfloat16
+    native int8  the same, weights of linear layers in int8
 
 Accuracies in the picture are published ones; nothing here was trained on ImageNet.
 """

@@ -26,6 +26,7 @@ from micronet_mm.checkpoint.safe_globals import allow_named
 from micronet_mm.deploy import contract
 from micronet_mm.deploy.assemble import assemble, default_size
 from micronet_mm.deploy.examples import examples, real_image
+from micronet_mm.deploy.plan.linear import WEIGHTS
 from micronet_mm.engine.cli import config_parser, one_line_errors, read_config
 from micronet_mm.engine.preflight import find_dicts, require
 
@@ -46,6 +47,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--image', help='a real image to compare on; by default a drawn one')
     parser.add_argument('--int8', type=Path, metavar='FOLDER',
                         help='quantize to 8 bits, calibrated on the images in a folder (docs/int8.md)')
+    parser.add_argument('--weights', choices=WEIGHTS,
+                        help='type of the weights of linear layers in a plan (default: float32)')
     args = parser.parse_args()
     if args.int8 and (args.raw or args.backbone):
         parser.error('--int8: images are prepared, and results compared, for models with their decoding alone; leave '
@@ -62,6 +65,9 @@ def export(args: argparse.Namespace) -> str:
     plan = args.out.suffix == '.plan'
     if args.out.suffix != '.onnx' and not plan:
         raise ValueError(f'{args.out} is to be an ONNX file; name one that ends in .onnx, or in .plan to get a plan.')
+    if args.weights and not plan:
+        raise ValueError(f'--weights {args.weights}: of plans alone, and {args.out} is to be an ONNX file; leave it '
+                         'out, name a file that ends in .plan, or give --int8 FOLDER.')
     cfg = read_config(args.config, args.cfg_options)
     allow_named(cfg.get('safe_globals') or [])
     refuse_to_overwrite(args.out, args.config, args.checkpoint)
@@ -102,7 +108,7 @@ def export(args: argparse.Namespace) -> str:
     size = size or (320, 320)
     inputs = examples(real, description, size, args.batch, open_size, open_batch)
     if plan:
-        return write_plan(args.out, task, whole, trained, description, inputs)
+        return write_plan(args.out, task, whole, trained, description, inputs, args.weights or 'float32')
     return write_onnx(args, whole, trained, description, inputs, size, open_size)
 
 

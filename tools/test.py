@@ -17,7 +17,8 @@ from micronet_mm.engine.data_checks import check_data
 from micronet_mm.engine.preflight import check_files, find_dicts, require
 
 # Engine and type of weights.
-ENGINES = {'pytorch': ('pytorch', ), 'native': ('native', ), 'native-bfloat16': ('native', 'bfloat16')}
+ENGINES = {'pytorch': ('pytorch', ), 'native': ('native', ), 'native-bfloat16': ('native', 'bfloat16'),
+           'native-int8': ('native', 'int8')}
 
 
 def parse_args() -> argparse.Namespace:

@@ -23,9 +23,10 @@ from micronet_mm.models.deployable import Deployable
 
 from .layers import Affine, DeployBlock, DeployShiftMax, DeployStem, Filters, Permutation
 from .norm import folded, folds, is_plain
+from .plan.linear import WEIGHTS
 
-ENGINES = ('pytorch', 'native')
-WEIGHTS = dict(pytorch=('float32', ), native=('float32', 'bfloat16'))
+WEIGHTS_OF = dict(pytorch=('float32', ), native=WEIGHTS)  # each engine
+ENGINES = tuple(WEIGHTS_OF)
 Order = Tensor  # (C): logical channel i lies at place order[i]
 
 
@@ -41,7 +42,7 @@ def switch_to_deploy(model: nn.Module, engine: str = 'pytorch', weights: str = '
         engine: what runs it: 'pytorch', or 'native', the C++ of this package, which is for inference in float32 on the
             CPU (docs/native.md). Parts that there is no native code for, such as dense heads, run in PyTorch, with a
             warning that names it.
-        weights: of linear layers in native code, 'float32', or 'bfloat16', which is faster and less exact.
+        weights: of linear layers in native code, 'float32', or 'bfloat16' or 'int8', each faster and less exact.
 
     Returns:
         The model itself, or what takes its place if it is a block or a layer.
@@ -56,16 +57,21 @@ def switch_to_deploy(model: nn.Module, engine: str = 'pytorch', weights: str = '
         >>> torch.allclose(switch_to_deploy(backbone)(x)[-1], before, atol=1e-5)
         True
     """
-    if engine not in ENGINES:
-        raise ValueError(f'engine={engine!r} must be one of {ENGINES}.')
-    if weights not in WEIGHTS[engine]:
-        raise ValueError(f'weights={weights!r} of engine={engine!r} must be one of {WEIGHTS[engine]}.')
+    check_engine(engine, weights)
     form = in_deploy_form(model)
     if engine == 'native':
         from .plan.engine import run_natively
         for part in native_parts(form):
             run_natively(part, weights)
     return form
+
+
+def check_engine(engine: str, weights: str) -> None:
+    """Raise ValueError if there is no such engine, or no such type of weights for it."""
+    if engine not in ENGINES:
+        raise ValueError(f'engine={engine!r} must be one of {ENGINES}.')
+    if weights not in WEIGHTS_OF[engine]:
+        raise ValueError(f'weights={weights!r} of engine={engine!r} must be one of {WEIGHTS_OF[engine]}.')
 
 
 def native_parts(model: nn.Module) -> list[nn.Module]:

@@ -4,7 +4,7 @@ from copy import deepcopy
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from .form import switch_to_deploy
+from .form import check_engine, switch_to_deploy
 
 
 class SwitchToDeployHook(Hook):
@@ -14,10 +14,14 @@ class SwitchToDeployHook(Hook):
 
     Args:
         engine, weights: what runs it, as for :func:`micronet_mm.deploy.switch_to_deploy`.
+
+    Raises:
+        ValueError: if there is no such engine, or no such type of weights for it.
     """
     priority = 'LOW'
 
     def __init__(self, engine: str = 'pytorch', weights: str = 'float32') -> None:
+        check_engine(engine, weights)
         self.settings = dict(engine=engine, weights=weights)
 
     def before_test_epoch(self, runner: Runner) -> None:

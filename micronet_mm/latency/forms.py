@@ -221,10 +221,14 @@ def native_bf16(built: Built, threads: int) -> Ready:
     return in_native_code(built.deployed, built.pixels, threads, 'bfloat16', tolerance=0.1)
 
 
+def native_int8(built: Built, threads: int) -> Ready:
+    """And in int8, with a scale for each output."""
+    return in_native_code(built.deployed, built.pixels, threads, 'int8', tolerance=0.1)
+
+
 FORMS = {'eager': eager, 'deploy': deploy, 'plain trace': plain_trace, 'export': export, 'openvino': openvino,
-         'int8': int8, 'native': native,
-         'native bf16': native_bf16}
-OF_THE_EXPORT = ('deploy', 'export', 'int8', 'native', 'native bf16')
+         'int8': int8, 'native': native, 'native bf16': native_bf16, 'native int8': native_int8}
+OF_THE_EXPORT = ('deploy', 'export', 'int8', 'native', 'native bf16', 'native int8')
 
 
 def missing(form: str) -> Optional[str]:

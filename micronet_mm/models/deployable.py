@@ -12,7 +12,7 @@ class Deployable:
         Args:
             test_cfg: which mmpose's estimators give; it does not matter here.
             engine: 'pytorch', or 'native' to run in C++.
-            weights: of linear layers in C++, 'float32' or 'bfloat16'.
+            weights: of linear layers in C++, 'float32', 'bfloat16' or 'int8'.
         """
         from micronet_mm.deploy import switch_to_deploy  # which is made of models, as this one
         switch_to_deploy(self, engine, weights)

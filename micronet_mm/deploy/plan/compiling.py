@@ -16,9 +16,10 @@ from micronet_mm.layers import SpatialAttention
 
 from ..layers import Affine, DeployShiftMax, DeployStem, Filters, Permutation
 from .convolutions import bias_of, group_weights, is_line, is_pointwise, line_weights, lines_of, numpy
+from .linear import check_weights, linear_weights, padded
 from .recording import Call, Recorder, UnsupportedError, Value
 from .stem import two_convolutions
-from .writing import MAP, TILE, VECTOR, WIDEST, Entry, Plan, rounded
+from .writing import MAP, VECTOR, WIDEST, Entry, Plan
 
 Range = tuple[float, float]
 ANY: Range = (-inf, inf)
@@ -56,11 +57,14 @@ def compile_plan(model: nn.Module, inputs: Sequence[Tensor], weights: str = 'flo
     Args:
         model: takes one or several maps, or an image if it begins with a stem.
         inputs: examples; their number of images does not matter.
-        weights: type of those of linear layers, whose time is that of reading them; sums are float32 anyway.
+        weights: type of those of linear layers, whose time is that of reading them: 'float32', 'bfloat16' or 'int8',
+            with a scale for each output. Sums are float32 anyway.
 
     Raises:
+        ValueError: if there is no such type of weights.
         UnsupportedError: if there is no code for something in it.
     """
+    check_weights(weights)
     recorder = Recorder(model)
     given, found = recorder.record([tensor[:1].float() for tensor in inputs])
     return Compiler(recorder.calls, given, found, weights).plan
@@ -72,7 +76,7 @@ class Compiler:
     def __init__(self, calls: Sequence[Call], inputs: Sequence[Value], outputs: Sequence[Value],
                  weights: str = 'float32') -> None:
         self.plan = Plan()
-        self.halves = weights == 'bfloat16'
+        self.weights_of_linear = weights
         self.readers: dict[Value, list[Call]] = {}
         for call in calls:
             for value in call.inputs:
@@ -271,18 +275,10 @@ class Compiler:
     def linear(self, x: Entry, layer: nn.Module, swish: bool, range_: Range,
                start: Optional[np.ndarray] = None) -> Entry:
         weight = numpy(layer.weight) if isinstance(layer, Affine) else numpy(layer.weight).T
-        inputs, outputs = weight.shape
-        y = vector(outputs)
-        padded = rounded(outputs, TILE)
-
-        def wide(array: np.ndarray) -> np.ndarray:
-            return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, padded - outputs)])
-
-        tiles = wide(weight).reshape(inputs, -1, TILE).transpose(1, 0, 2)
-        tail = (0, ) if start is None else (1, self.plan.floats(wide(start)))
-        kept = self.plan.halves(tiles) if self.halves else self.plan.floats(tiles)
-        self.plan.add('linear', x, y, int(self.halves), kept, self.plan.floats(wide(bias_of(layer))), int(swish),
-                      *range_, *tail)
+        y = vector(weight.shape[1])
+        tail = (0, ) if start is None else (1, self.plan.floats(padded(start)))
+        self.plan.add('linear', x, y, *linear_weights(self.plan, weight, self.weights_of_linear),
+                      self.plan.floats(padded(bias_of(layer))), int(swish), *range_, *tail)
         return y
 
     def take_linear(self, call: Call) -> None:

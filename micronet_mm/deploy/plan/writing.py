@@ -10,13 +10,13 @@ weights                 floats behind the words
 tensors                 how many
 inputs, outputs         how many of each
 description             bytes of it
-of each tensor          kind (map, vector, floats, ints, halves), offset in its memory, C, H, W
+of each tensor          kind (map, vector, floats, ints, halves, bytes), offset in its memory, C, H, W
 inputs, outputs         tensors
 of each step            operation, number of words that follow, arguments
 ======================  ===============================================================================================
 
-Then come the weights, float32, int32 and bfloat16, and behind them what the file says of itself: the JSON that an ONNX
-file has among its metadata (docs/runtime.md), in UTF-8, to the end of the file. ``plan.cpp`` reads all but that.
+Then come the weights, float32, int32, bfloat16 and int8, and behind them what the file says of itself: the JSON that an
+ONNX file has among its metadata (docs/runtime.md), in UTF-8, to the end of the file. ``plan.cpp`` reads all but that.
 """
 import struct
 from collections.abc import Sequence
@@ -27,7 +27,8 @@ import numpy as np
 
 MAGIC, VERSION, HEADER = b'MICRONET', 2, 8
 WIDEST, TILE = 16, 64  # as in shapes.h
-MAP, VECTOR, FLOATS, INTS, HALVES = range(5)
+MAP, VECTOR, FLOATS, INTS, HALVES, BYTES = range(6)
+IN_A_FLOAT = {HALVES: 2, BYTES: 4}
 OPERATIONS = {name: number for number, name in enumerate(
     ('load', 'store', 'stem', 'pointwise', 'elementwise', 'lines', 'pool', 'linear', 'attend', 'doubled'))}
 
@@ -41,7 +42,7 @@ class Entry:
     """A tensor of a plan.
 
     Attributes:
-        kind: MAP or VECTOR, which share the memory, FLOATS, INTS or HALVES among the weights.
+        kind: MAP or VECTOR, which share the memory, the others among the weights.
         shape: (C, H, W), the last two 1 unless it is a map.
         content: of weights.
     """
@@ -55,8 +56,7 @@ class Entry:
         channels, height, width = self.shape
         if self.kind == MAP:
             return channels * rounded(height * width + WIDEST - 1, WIDEST)
-        if self.kind == HALVES:
-            channels = rounded(channels, 2) // 2
+        channels = -(-channels // IN_A_FLOAT.get(self.kind, 1))
         return rounded(channels, TILE if self.kind == VECTOR else WIDEST)
 
 
@@ -91,6 +91,10 @@ class Plan:
         bits = np.ascontiguousarray(array, np.float32).reshape(-1).view(np.uint32).astype(np.uint64)
         content = ((bits + 0x7fff + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
         return Entry(HALVES, (content.size, 1, 1), content)
+
+    def int8(self, array: Any) -> Entry:
+        content = np.ascontiguousarray(array, np.int8).reshape(-1)
+        return Entry(BYTES, (content.size, 1, 1), content)
 
     def ints(self, array: Any) -> Entry:
         content = np.ascontiguousarray(array, np.int32).reshape(-1)

@@ -20,6 +20,22 @@ namespace PLAN_TARGET {
 
 inline Floats hard_swish(Floats x) { return x * clamped(x + 3, {0, 6}) / 6; }
 
+// Adds the products of one input and its weights in a tile.
+template <typename T, int wide>
+INLINE void add_products(Floats x, const T *w, Floats (&sums)[wide]) {
+    for (int v = 0; v < wide; ++v) sums[v] += x * load<Floats>(w + v * L);
+}
+// Compilers widen a vector of bytes value by value, or in many steps; words are shifted at once.
+template <int wide>
+INLINE void add_products(Floats x, const int8_t *w, Floats (&sums)[wide]) {
+    constexpr int vectors = WIDEST / L;
+    for (int v = 0; v < vectors; ++v) {
+        const Bits words = load<Bits>(w + v * VECTOR_BYTES);
+        for (int k = 0; k < 4; ++k)
+            sums[k * vectors + v] += x * __builtin_convertvector((Ints)(words << (24 - 8 * k)) >> 24, Floats);
+    }
+}
+
 template <typename T>
 inline void linear_of(const T *weights, const Linear &layer, const float *x, float *y, Share share) {
     constexpr int wide = TILE / L, unrolled = wide >= 8 ? 1 : 8 / wide;
@@ -29,13 +45,13 @@ inline void linear_of(const T *weights, const Linear &layer, const float *x, flo
         Floats sums[unrolled][wide] = {};
         int64_t i = 0;
         for (; i + unrolled <= layer.inputs; i += unrolled)
-            for (int u = 0; u < unrolled; ++u)
-                for (int v = 0; v < wide; ++v) sums[u][v] += all(x[i + u]) * load<Floats>(w + (i + u) * TILE + v * L);
-        for (; i < layer.inputs; ++i)
-            for (int v = 0; v < wide; ++v) sums[0][v] += all(x[i]) * load<Floats>(w + i * TILE + v * L);
+            for (int u = 0; u < unrolled; ++u) add_products(all(x[i + u]), w + (i + u) * TILE, sums[u]);
+        for (; i < layer.inputs; ++i) add_products(all(x[i]), w + i * TILE, sums[0]);
         for (int v = 0; v < wide; ++v) {
-            Floats value = vector_at(layer.bias + o + v * L);
-            for (int u = 0; u < unrolled; ++u) value += sums[u][v];
+            Floats value = sums[0][v];
+            for (int u = 1; u < unrolled; ++u) value += sums[u][v];
+            if (layer.scale) value *= vector_at(layer.scale + o + v * L);
+            value += vector_at(layer.bias + o + v * L);
             if (layer.swish) value = hard_swish(value);
             value = clamped(value, layer.range);
             if (layer.start) value += vector_at(layer.start + o + v * L);
@@ -45,7 +61,9 @@ inline void linear_of(const T *weights, const Linear &layer, const float *x, flo
 }
 
 inline void linear(const Linear &layer, const float *x, float *y, Share share) {
-    if (layer.halves)
+    if (layer.kind == BYTES)
+        linear_of(static_cast<const int8_t *>(layer.w), layer, x, y, share);
+    else if (layer.kind == HALVES)
         linear_of(static_cast<const bfloat16 *>(layer.w), layer, x, y, share);
     else
         linear_of(static_cast<const float *>(layer.w), layer, x, y, share);

@@ -65,7 +65,7 @@ constexpr int MOST_THREADS = 8;
 constexpr char MAGIC[] = "MICRONET";
 constexpr int64_t VERSION = 2, HEADER = 8, LARGEST = int64_t(1) << 24,
                   MEMORY = int64_t(1) << 30;
-enum Kind { MAP, VECTOR, FLOATS, INTS, HALVES };
+constexpr Kind OF_LINEAR[] = {FLOATS, HALVES, BYTES};  // by the number in its step
 
 struct Broken : std::runtime_error {
     using std::runtime_error::runtime_error;
@@ -383,8 +383,10 @@ Step read_linear(Reader &reader) {
     const int64_t padded = rounded(y.C, TILE);
     Linear layer{};
     layer.inputs = x.C, layer.outputs = y.C;
-    layer.halves = reader.number(0, 1);
-    layer.w = reader.weights(layer.halves ? HALVES : FLOATS, padded * x.C), layer.bias = reader.floats(padded);
+    layer.kind = OF_LINEAR[reader.number(0, int64_t(std::size(OF_LINEAR)) - 1)];
+    layer.w = reader.weights(layer.kind, padded * x.C);
+    if (layer.kind == BYTES) layer.scale = reader.floats(padded);
+    layer.bias = reader.floats(padded);
     layer.swish = reader.number(0, 1);
     layer.range = reader.range();
     if (reader.number(0, 1)) layer.start = reader.floats(padded);
@@ -422,11 +424,12 @@ int64_t floats_of(const Tensor &tensor) {
     return tensor.kind == MAP      ? tensor.C * pitch_of(tensor.H, tensor.W)
            : tensor.kind == VECTOR ? rounded(tensor.C, TILE)
            : tensor.kind == HALVES ? (tensor.C + 1) / 2
+           : tensor.kind == BYTES  ? (tensor.C + 3) / 4
                                    : tensor.C;
 }
 
 void check(const Tensor &tensor, const micronet_plan &plan) {
-    require(MAP <= tensor.kind && tensor.kind <= HALVES, "a tensor is of no known kind");
+    require(MAP <= tensor.kind && tensor.kind <= BYTES, "a tensor is of no known kind");
     for (int64_t size : {tensor.C, tensor.H, tensor.W}) require(0 < size && size <= LARGEST, "a tensor has no sensible shape");
     require(tensor.H <= LARGEST / tensor.W && tensor.C <= (int64_t(1) << 40) / (tensor.H * tensor.W + 2 * WIDEST),
             "a tensor is too large");

@@ -14,6 +14,9 @@ namespace plan {
 constexpr int64_t WIDEST = 16;  // lanes of the widest vectors: a plan does not depend on the processor
 constexpr int64_t TILE = 64;    // outputs of a linear layer whose weights lie together
 
+// Of tensors in a file; those from FLOATS on are its weights and places.
+enum Kind { MAP, VECTOR, FLOATS, INTS, HALVES, BYTES };
+
 INLINE int64_t rounded(int64_t count, int64_t step) { return (count + step - 1) / step * step; }
 INLINE int64_t pitch_of(int64_t H, int64_t W) { return rounded(H * W + WIDEST - 1, WIDEST); }
 
@@ -104,12 +107,13 @@ struct Stem {
     INLINE int64_t scratch(int64_t C, int64_t W) const { return pointers(C) + (3 * C + s1 + 1) * row(W); }
 };
 
-// y = x w + bias, its weights (outputs / TILE, inputs, TILE), padded with zeros; then hard swish, if asked for, a clamp and,
-// for coefficients, where they start from. The weights are floats or, if they are halves, the upper 16 bits of floats.
+// y = x w scale + bias, its weights (outputs / TILE, inputs, TILE), padded with zeros; then hard swish, if asked for, a clamp
+// and, for coefficients, where they start from. Weights are FLOATS, HALVES, the upper 16 bits of floats, or BYTES, signed:
+// byte k of word l of a tile is that of output k * WIDEST + l, so that vectors of any width take them apart by shifts.
 struct Linear {
     const void *w;
-    bool halves;
-    const float *bias, *start;  // (outputs), padded to tiles; start may be null
+    Kind kind;
+    const float *scale, *bias, *start;  // (outputs), padded to tiles; scale is for bytes alone, start may be null
     int64_t inputs, outputs;
     bool swish;
     Range range;
