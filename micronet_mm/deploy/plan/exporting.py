@@ -13,8 +13,8 @@ from .engine import OpenPlan, plan_library
 from .recording import UnsupportedError
 
 LIBRARY = 'libmicronet_plan.so'  # what micronet_runtime looks for beside a plan
-# What weights of linear layers may change, of the largest value. Random weights amplify it from block to block: what is
-# right stays below half of this with them, and what is wrong is beyond.
+# What weights of linear layers may change, of the largest value: twice what they do in networks of random weights,
+# where it grows from block to block (docs/native.md).
 TOLERANCES = dict(float32=TOLERANCE, bfloat16=0.05, int8=0.2)
 
 
