@@ -61,8 +61,8 @@ class Model:
                              f'{SERVED_BY[task]} takes one for {task}.')
         missing = [name for name in outputs if name not in self.outputs]
         if metadata.raw or missing:
-            raise InputError(f'{self.path} gives {", ".join(self.outputs)} and not {", ".join(outputs)}; export it not '
-                             'raw, but with the decoding inside, as an ONNX file.')
+            raise InputError(f'{self.path} gives {", ".join(self.outputs)} and not {", ".join(outputs)}; export it '
+                             'without --raw.')
 
     def batch_size(self, wanted: Optional[int]) -> int:
         """How many images to give at once; InputError if the file does not take as many as are wanted."""

@@ -14,6 +14,7 @@ from typing import Any, Optional
 
 import numpy as np
 
+from .decoding import decoder_of
 from .errors import PlanError
 
 MAGIC, HEADER = b'MICRONET', struct.Struct('<8q')
@@ -42,7 +43,7 @@ class PlanSession:
     Attributes:
         description: what the file says of itself, as JSON.
         inputs: their names.
-        outputs: their names.
+        outputs: their names, once the plan's own are decoded.
     """
 
     def __init__(self, path: str, threads: Optional[int] = None) -> None:
@@ -60,13 +61,13 @@ class PlanSession:
         try:
             given = json.loads(self.description)
             self.shape_of = {str(name): tuple(map(int, shape)) for name, shape in given['outputs'].items()}
-            self.softmax = bool(given['softmax'])
+            self.decoder = decoder_of(given, self.shape_of)
             told = [(3, *given['input']['size'])], [(*shape, 1, 1)[:3] for shape in self.shape_of.values()]
-        except (ValueError, KeyError, TypeError, AttributeError) as reason:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as reason:
             raise PlanError(f'what {path} says of itself cannot be understood ({reason!r}); export it anew.') from None
         if shapes != list(told):
             raise PlanError(f'{path} has other inputs or outputs than it says; export it anew.')
-        self.inputs, self.outputs = ['image'], list(self.shape_of)
+        self.inputs, self.outputs = list(self.decoder.inputs), list(self.decoder.outputs)
 
     def shapes(self, ask: Callable) -> list[tuple[int, ...]]:
         """(C, H, W) of each input or output."""
@@ -77,14 +78,17 @@ class PlanSession:
 
     def run(self, names: Optional[Sequence[str]], feed: dict[str, np.ndarray]) -> list[np.ndarray]:
         """The outputs, or those of these names, for images (N, 3, H, W) of the plan's size."""
-        images = np.ascontiguousarray(feed['image'])
-        outputs = {name: np.empty((len(images), *shape), np.float32) for name, shape in self.shape_of.items()}
+        outputs = self.decoder(self.compute, feed)
+        return outputs if names is None else [outputs[self.outputs.index(name)] for name in names]
+
+    def compute(self, images: np.ndarray) -> list[np.ndarray]:
+        """The plan's own outputs."""
+        images = np.ascontiguousarray(images)
+        outputs = [np.empty((len(images), *shape), np.float32) for shape in self.shape_of.values()]
         with self.lock:  # it has memory for one run at a time
-            self.library.micronet_plan_run(self.handle, addresses([images]), addresses(outputs.values()), len(images),
+            self.library.micronet_plan_run(self.handle, addresses([images]), addresses(outputs), len(images),
                                            self.threads)
-        if self.softmax:
-            outputs = {name: softmax(logits) for name, logits in outputs.items()}
-        return [outputs[name] for name in names or self.outputs]
+        return outputs
 
     def __del__(self) -> None:
         if getattr(self, 'handle', None):
@@ -168,9 +172,3 @@ def addresses(arrays: Any) -> ctypes.Array:
 def processors() -> int:
     """Those that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Of (N, classes)."""
-    powers = np.exp(logits - logits.max(1, keepdims=True))
-    return powers / powers.sum(1, keepdims=True)

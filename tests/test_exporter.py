@@ -24,6 +24,7 @@ from micronet_mm.analysis.from_config import build_model
 from micronet_mm.datasets import write_figures
 from micronet_mm.deploy import contract
 from micronet_mm.deploy.assemble import assemble, default_size
+from micronet_mm.deploy.comparison import compare_with
 from micronet_mm.deploy.examples import examples, real_image
 from micronet_mm.deploy.export import compare, label, open_session, to_onnx
 from micronet_mm.engine.cli import read_config
@@ -163,6 +164,32 @@ def test_suppression_that_onnx_has_not_is_refused():
                        **{'model.test_cfg.nms': dict(type='soft_nms', iou_threshold=0.5)})
     with pytest.raises(ValueError, match="suppression of type 'soft_nms' has no place in ONNX"):
         assemble(cfg, 'detection', model)(torch.rand(1, 3, 64, 64), torch.tensor([[64, 64]]))
+
+
+@pytest.mark.parametrize('what', ['boxes', 'scores', 'labels', 'images', 'missing', 'too many'])
+@pytest.mark.parametrize(('count', 'is_close'), [(0, True), (2, True), (3, False), (100, False)])
+def test_boxes_are_compared_in_any_order_and_one_in_fifty_may_be_another(what, count, is_close):
+    theirs = dict(boxes=torch.arange(400.0).view(100, 4), scores=torch.linspace(0.9, 0.1, 100),
+                  labels=torch.arange(100) % 3, images=torch.arange(100) % 2)
+    ours = {name: value[torch.randperm(100, generator=torch.manual_seed(0))] for name, value in theirs.items()}
+    if what == 'missing':
+        ours = {name: value[count:] for name, value in ours.items()}
+    elif what == 'too many':
+        ours = {name: torch.cat([value, value[:count]]) for name, value in ours.items()}
+    else:
+        ours[what][:count] += 6
+    model = nn.Module()
+    model.output_names, model.forward = list(theirs), lambda image: tuple(theirs.values())
+
+    def far():
+        found = [each.numpy() for each in ours.values()]
+        return compare_with('it', lambda feed: found, model, [torch.zeros(1, 3, 8, 8)])
+
+    if is_close:
+        assert far() == 0
+    else:
+        with pytest.raises(ValueError, match=r'it and PyTorch differ by .*nearly equal'):
+            far()
 
 
 @pytest.mark.parametrize('options', [dict(), dict(raw=True, open_size=True, open_batch=True), dict(open_batch=True)],

@@ -6,7 +6,7 @@ operators of ONNX (opset 17) alone. The file appears when ONNX Runtime has given
 input, at the exported size and, where the size is open, at others.
 
 A name that ends in .plan makes a plan of a MicroNet instead, for the shared library that is written beside it: images
-of one size in float32, scores of a classifier or, with --raw, heatmaps or maps (docs/runtime.md).
+of one size in float32; keypoints and boxes are decoded by the runtime (docs/runtime.md).
 """
 import argparse
 from copy import deepcopy
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import _process  # noqa: F401
-from _plan import check_plan, prepare_for_plan, write_plan
+from _plan import beside, check_plan, prepare_for_plan, write_plan
 from mmengine.runner import load_checkpoint
 from torch import Tensor, nn
 
@@ -25,6 +25,7 @@ from micronet_mm.checkpoint.atomic import make_folder_of, refuse_to_overwrite, w
 from micronet_mm.checkpoint.safe_globals import allow_named
 from micronet_mm.deploy import contract
 from micronet_mm.deploy.assemble import assemble, default_size
+from micronet_mm.deploy.decoding import describe_decoding
 from micronet_mm.deploy.examples import examples, real_image
 from micronet_mm.deploy.plan.linear import WEIGHTS
 from micronet_mm.engine.cli import config_parser, one_line_errors, read_config
@@ -88,18 +89,22 @@ def export(args: argparse.Namespace) -> str:
     if args.int8:
         from _calibration import calibration_images  # here, since onnx and its runtime may be missing
         calibration_images(args.int8)  # so that a mistake shows at once
-    make_folder_of(args.out)
     real = real_image(args.image)
     for part in find_dicts(cfg.model, 'init_cfg'):  # the checkpoint brings the weights
         part.init_cfg = None
     model = build_model(cfg)
+    decodes = plan and not args.raw and task in ('keypoints', 'detection')
+    decoding = dict(decoding=describe_decoding(cfg, task, model)) if decodes else {}
+    for file in (args.out, beside(args.out)) if plan else (args.out, ):
+        make_folder_of(file)
     check_fits(model, args.checkpoint)
     checkpoint = load_checkpoint(model, args.checkpoint, map_location='cpu')
     model.dataset_meta = (checkpoint.get('meta') or {}).get('dataset_meta')
     open_batch = plan or args.open_batch
     description = contract.describe(
         cfg, task, model, None if open_size else size, None if open_batch else args.batch, not args.normalized,
-        __version__, args.raw)
+        __version__, args.raw) | decoding
+    decoded = assemble(cfg, task, deepcopy(model), False, not args.normalized, deploy=False) if decodes else None
     if plan:
         prepare_for_plan(model, task, args.raw)
     raw = plan or args.raw
@@ -108,7 +113,7 @@ def export(args: argparse.Namespace) -> str:
     size = size or (320, 320)
     inputs = examples(real, description, size, args.batch, open_size, open_batch)
     if plan:
-        return write_plan(args.out, task, whole, trained, description, inputs, args.weights or 'float32')
+        return write_plan(args.out, task, whole, trained, decoded, description, inputs, args.weights or 'float32')
     return write_onnx(args, whole, trained, description, inputs, size, open_size)
 
 

@@ -21,9 +21,9 @@ PREDICTORS = dict(classification=Classifier, detection=Detector, keypoints=PoseE
 
 def main() -> None:
     parser = config_parser(__doc__)
-    parser.add_argument('model', type=Path, metavar='MODEL.onnx', help='what tools/export.py wrote')
+    parser.add_argument('model', type=Path, metavar='MODEL', help='what tools/export.py wrote, an ONNX file or a plan')
     parser.add_argument('--json', type=Path, metavar='FILE', help='also write the metrics there')
-    parser.add_argument('--threads', type=int, metavar='N', help="by default ONNX Runtime's choice")
+    parser.add_argument('--threads', type=int, metavar='N', help="by default ONNX Runtime's choice, of plans all")
     parser.add_argument('--work-dir', help='folder for what is added to annotations (default: work_dirs/<config name>)')
     parser.set_defaults(launcher='none', local_rank=0)
     with one_line_errors():

@@ -1,5 +1,5 @@
 """Whether what was exported computes what PyTorch does."""
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ def compare_with(who: str, run: Callable[[dict[str, np.ndarray]], list[np.ndarra
     """How far another program is from PyTorch: the largest difference, relative to the largest value of its output.
 
     Decoding takes maxima, and suppression compares. Where two values are nearly as large, rounding decides, so that of
-    boxes and keypoints one in :data:`RARELY` may be another one.
+    boxes, whatever their order, and of keypoints one in :data:`RARELY` may be another one.
 
     Args:
         who: the program's name.
@@ -35,14 +35,13 @@ def compare_with(who: str, run: Callable[[dict[str, np.ndarray]], list[np.ndarra
         with torch.no_grad():
             theirs = model(*inputs.values())
         decoded = {'boxes', 'keypoints'} & set(model.output_names)
-        for name, mine, other in zip(model.output_names, ours, theirs):
-            if mine.shape != other.shape:
-                raise ValueError(f'{who} gives {name} of shape {tuple(mine.shape)} and PyTorch of '
-                                 f'{tuple(other.shape)} for an image of {tuple(image.shape)}; nothing was written.')
-            if other.numel():
-                rows = (mine.double() - other.double()).abs().reshape(-1, other.shape[-1] if decoded else other.numel())
-                rows = rows.amax(1).sort().values / other.abs().max().clamp(min=1e-12)
-                far = float(rows[-1 - len(rows) // RARELY])
+        if 'boxes' in decoded:
+            found = [boxes_apart(*(dict(zip(model.output_names, each)) for each in (ours, theirs)))]
+        else:
+            found = rows_apart(who, model.output_names, ours, theirs, image, bool(decoded))
+        for rows in found:
+            if len(rows):
+                far = float(rows.sort().values[-1 - len(rows) // RARELY])
                 if not far <= tolerance:  # NaN differs
                     hint = (' Scores that are nearly equal, as in an untrained model, come in another order.'
                             if decoded else '')
@@ -50,3 +49,35 @@ def compare_with(who: str, run: Callable[[dict[str, np.ndarray]], list[np.ndarra
                                      f'{tuple(image.shape)}, more than {tolerance:.0e}; nothing was written.{hint}')
                 worst = max(worst, far)
     return worst
+
+
+def rows_apart(who: str, names: Sequence[str], ours: Sequence[Tensor], theirs: Sequence[Tensor], image: Tensor,
+               by_row: bool) -> Iterator[Tensor]:
+    """Of each output how far its rows, or else all of it, are apart, relative to its largest value.
+
+    Raises:
+        ValueError: if shapes differ.
+    """
+    for name, mine, other in zip(names, ours, theirs):
+        if mine.shape != other.shape:
+            raise ValueError(f'{who} gives {name} of shape {tuple(mine.shape)} and PyTorch of {tuple(other.shape)} for '
+                             f'an image of {tuple(image.shape)}; nothing was written.')
+        if other.numel():
+            rows = (mine.double() - other.double()).abs().reshape(-1, other.shape[-1] if by_row else other.numel())
+            yield rows.amax(1) / other.abs().max().clamp(min=1e-12)
+
+
+def boxes_apart(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> Tensor:
+    """How far each box of PyTorch is from the nearest one of its label and image, and its score from that one's.
+
+    Relative to the largest of both; infinite for a box without such a one, and for each that is too many.
+    """
+    apart = torch.zeros(len(theirs['labels']), len(ours['labels']), dtype=torch.double)
+    for name, width in (('boxes', 4), ('scores', 1)):
+        mine, other = (each[name].double().reshape(-1, width) for each in (ours, theirs))
+        largest = other.abs().max().clamp(min=1e-12) if len(other) else 1
+        apart = apart.maximum((other[:, None] - mine).abs().amax(2) / largest)
+    for name in ('labels', 'images'):
+        apart[theirs[name][:, None] != ours[name]] = torch.inf
+    nearest = torch.cat([apart, torch.full((len(apart), 1), torch.inf, dtype=torch.double)], 1).amin(1)
+    return torch.cat([nearest, torch.full((max(0, apart.shape[1] - len(apart)), ), torch.inf, dtype=torch.double)])
