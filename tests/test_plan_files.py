@@ -8,7 +8,6 @@ import sys
 from copy import deepcopy
 
 import cv2
-import export as export_tool
 import numpy as np
 import pytest
 import torch
@@ -23,6 +22,7 @@ pytest.importorskip('mmpretrain')
 import onnx
 from test_exporter import built
 
+from micronet_mm.commands import export as export_tool
 from micronet_mm.deploy.assemble import assemble
 from micronet_mm.deploy.plan.engine import plan_library
 from micronet_mm.deploy.plan.exporting import compare, to_plan

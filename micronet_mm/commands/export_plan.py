@@ -1,4 +1,4 @@
-"""The part of ``tools/export.py`` that is about plans: what they cannot be asked for, and the two files."""
+"""The part of :mod:`.export` that is about plans: what they cannot be asked for, and the two files."""
 import argparse
 import platform
 from pathlib import Path
@@ -31,7 +31,7 @@ def check_plan(args: argparse.Namespace, cfg: Config, task: str, size: Optional[
         raise ValueError('a plan has no step for the second stage of a detector; export an ONNX file.')
     if task == 'detection' and not args.raw:
         raise ValueError('a plan has no decoding of boxes; export the maps of the head with --raw, or an ONNX file.')
-    refuse_to_overwrite(beside(args.out), args.config, args.checkpoint, *filter(None, [args.image]))
+    refuse_to_overwrite(beside(args.out), cfg.filename, args.checkpoint, *filter(None, [args.image]))
     make_folder_of(beside(args.out))
 
 
