@@ -3,7 +3,8 @@
 # make demo-micro install, then train and evaluate a detector of Micro-Blocks on generated pictures
 # make demo-path   install, then train the six networks of Table 2 on handwritten digits, three seeds each
 # make demo-pose   install, then train and evaluate keypoints with MicroNet-M0 on generated pictures
-# make tables      count the paper's tables anew into docs/paper_tables.md, and detectors into docs/detector_costs.md
+# make tables      count the paper's tables anew into docs/paper_tables.md, detectors into docs/detector_costs.md, and all
+#                  configs into model-index.yml and configs/metafiles
 # make ablation    install, then train the detector of demo-micro with one part exchanged, three seeds each
 # make figures     draw the paper's figures anew into docs/figures
 # make test        install, then lint and test
@@ -34,6 +35,7 @@ $(READY): setup.py tools/install.sh $(wildcard requirements/*.txt)
 tables: $(READY)
 	$(PY) -W ignore tools/paper_tables.py --markdown docs/paper_tables.md
 	$(PY) -W ignore tools/detector_costs.py --markdown docs/detector_costs.md
+	$(PY) -W ignore tools/model_index.py
 
 figures: $(READY)
 	$(PY) -W ignore tools/paper_figures.py --out-dir docs/figures

@@ -1,18 +1,26 @@
-"""Called by PyTorch (2.5 or later) when it is imported, where micronet_mm is installed: puts the stand-ins in place.
+"""Called by PyTorch (2.5 or later) when it is imported, where micronet_mm is installed.
 
-Programs that import mmdet before they read a config, such as its ``tools/test.py``, need them before any
-``custom_imports``. The stand-ins are loaded from their file, since importing ``micronet_mm`` imports PyTorch. An error
-here would fail everybody's ``import torch``, so there is nothing in it to go wrong.
+Puts the stand-ins in place, and has MMEngine find the configs of the package. Programs that import mmdet or read a
+config before any ``custom_imports``, such as mmdet's own tools, need both. What does it is loaded from its file, since
+importing ``micronet_mm`` imports PyTorch. An error here would fail everybody's ``import torch``, so there is nothing in
+it to go wrong.
 """
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 
-STAND_INS = Path(__file__).parent / 'micronet_mm' / 'standins' / '__init__.py'
+PACKAGE = Path(__file__).parent / 'micronet_mm'
+STAND_INS, PACKAGED = PACKAGE / 'standins' / '__init__.py', PACKAGE / 'packaged.py'
+
+
+def load(file: Path) -> ModuleType:
+    spec = spec_from_file_location(f'micronet_mm_{file.parent.name}_{file.stem}', file)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def autoload() -> None:
-    if STAND_INS.exists():
-        spec = spec_from_file_location('micronet_mm_standins', STAND_INS)
-        standins = module_from_spec(spec)
-        spec.loader.exec_module(standins)
-        standins.put_in_place()
+    if STAND_INS.exists() and PACKAGED.exists():
+        load(STAND_INS).put_in_place()
+        load(PACKAGED).teach_mmengine()

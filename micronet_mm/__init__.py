@@ -18,9 +18,11 @@ if missing := [name for name in ('mmengine', 'mmcv') if find_spec(name) is None]
 from . import datasets, layers, models, standins
 from .checkpoint import allow_mmengine_checkpoints
 from .engine import hooks, optim_wrapper
+from .packaged import teach_mmengine
+from .version import __version__
 
-__version__ = '0.1.0'
 __all__ = ['__version__', 'datasets', 'hooks', 'layers', 'models', 'optim_wrapper', 'standins']
 
 standins.put_in_place()
+teach_mmengine()
 allow_mmengine_checkpoints()

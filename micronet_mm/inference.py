@@ -105,6 +105,7 @@ def find_poses(source: Source,
         check_numbers(box_threshold, keypoint_threshold, device)
         inputs = list_inputs(source)
         models = check_models(detector, pose, person)
+        detector, pose = (cfg.filename for cfg in models)  # of what comes with the package a name may be given
         for weights in (detector_weights, pose_weights):
             require(weights, 'finding poses', 'Name an existing checkpoint.')
         if out_dir:

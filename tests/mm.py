@@ -5,6 +5,10 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+# What a wheel is built of.
+SOURCES = ('setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE', 'CHANGELOG.md', 'model-index.yml',
+           'micronet_mm_autoload.py', 'micronet_mm_console.py', 'micronet_mm_process.py', 'requirements', 'configs',
+           'tools', 'micronet_mm', 'micronet_runtime')
 DEMO = ROOT / 'configs' / 'demo' / 'retinanet_micronet_m3_demo.py'
 
 

@@ -1,11 +1,9 @@
 """Exported files equal PyTorch, decode as MMLab does, and say what they are."""
 import json
-import os
 import sys
 from copy import deepcopy
 from unittest import mock
 
-import export as export_tool
 import numpy as np
 import onnx
 import pytest
@@ -21,6 +19,7 @@ from torch import nn
 
 import micronet_runtime
 from micronet_mm.analysis.from_config import build_model
+from micronet_mm.commands import export as export_tool
 from micronet_mm.datasets import write_figures
 from micronet_mm.deploy import contract
 from micronet_mm.deploy.assemble import assemble, default_size
@@ -321,8 +320,9 @@ def test_tool_answers_mistakes_in_one_line(detector, arguments, message, monkeyp
 
 def test_without_onnx_the_tool_says_what_to_install(detector):
     code = ("import sys; sys.modules['onnx'] = None\n"
-            "sys.argv = ['export.py', 'tiny.py', 'tiny.pth', 'a.onnx']; import export; export.main()")
-    run = call('-W', 'ignore', '-c', code, cwd=detector, env={**os.environ, 'PYTHONPATH': str(ROOT / 'tools')})
+            "sys.argv = ['export.py', 'tiny.py', 'tiny.pth', 'a.onnx']\n"
+            'from micronet_mm.commands.export import main; main()')
+    run = call('-W', 'ignore', '-c', code, cwd=detector)
     assert run.stdout.splitlines()[-1].startswith('error: exporting needs onnx, which is not installed: pip install')
 
 

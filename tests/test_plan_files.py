@@ -9,7 +9,6 @@ import sys
 from copy import deepcopy
 
 import cv2
-import export as export_tool
 import numpy as np
 import pytest
 import torch
@@ -24,6 +23,7 @@ pytest.importorskip('mmpretrain')
 import onnx
 from test_exporter import built
 
+from micronet_mm.commands import export as export_tool
 from micronet_mm.deploy.assemble import assemble
 from micronet_mm.deploy.plan.engine import plan_library
 from micronet_mm.deploy.plan.exporting import TOLERANCES, compare, to_plan

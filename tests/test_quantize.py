@@ -11,11 +11,10 @@ from torch import nn
 pytest.importorskip('onnx')
 pytest.importorskip('onnxruntime')
 
-import _calibration
-import export
 import onnx
 from onnx import numpy_helper
 
+from micronet_mm.commands import calibration, export
 from micronet_mm.deploy.agreement import agreement
 from micronet_mm.deploy.export import label, open_session, to_onnx
 from micronet_mm.deploy.form import switch_to_deploy
@@ -192,7 +191,7 @@ def pictures(tmp_path):
 
 
 def to_int8(content, folder):
-    return _calibration.to_int8(content, folder, _calibration.calibration_images(folder))
+    return calibration.to_int8(content, folder, calibration.calibration_images(folder))
 
 
 def test_images_are_prepared_as_the_runtime_prepares_them(content, pictures, monkeypatch):
@@ -202,7 +201,7 @@ def test_images_are_prepared_as_the_runtime_prepares_them(content, pictures, mon
         given.extend(feed['image'] for feed in feeds)
         return content, ''
 
-    monkeypatch.setattr(_calibration, 'quantize', quantize)
+    monkeypatch.setattr(calibration, 'quantize', quantize)
     folder = pictures(9)
     to_int8(content, folder)
     expected = cv2.imread(str(folder / 'a' / '0002.png'))[..., ::-1].transpose(2, 0, 1)[None]
@@ -220,20 +219,20 @@ def test_a_broken_image_is_named_and_few_are_warned_of(content, pictures, capsys
 
 
 def test_of_many_images_some_are_taken_evenly(pictures, monkeypatch):
-    monkeypatch.setattr(_calibration, 'MOST', 5)
-    names = [file.name for file in _calibration.calibration_images(pictures(20))]
+    monkeypatch.setattr(calibration, 'MOST', 5)
+    names = [file.name for file in calibration.calibration_images(pictures(20))]
     assert names == ['0000.png', '0008.png', '0016.png', '0005.png', '0013.png']
 
 
 def test_folders_without_images(content, tmp_path):
     with pytest.raises(FileNotFoundError, match='nowhere does not exist; name a folder of images'):
-        _calibration.calibration_images(tmp_path / 'nowhere')
+        calibration.calibration_images(tmp_path / 'nowhere')
     file = tmp_path / 'file.txt'
     file.write_text('text')
     with pytest.raises(ValueError, match='is no folder; name one of images'):
-        _calibration.calibration_images(file)
+        calibration.calibration_images(file)
     with pytest.raises(ValueError, match='holds no image; name a folder'):
-        _calibration.calibration_images(tmp_path)
+        calibration.calibration_images(tmp_path)
     (tmp_path / 'broken.png').write_bytes(b'no image')
     with pytest.raises(ValueError, match='holds no image that can be read; name another folder'):
         to_int8(content, tmp_path)

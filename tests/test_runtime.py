@@ -15,6 +15,7 @@ import pytest
 pytest.importorskip('onnx')
 pytest.importorskip('onnxruntime')
 
+from mm import ROOT, SOURCES
 from tiny_onnx import write_model
 
 from micronet_runtime import Classifier, Detector, InputError, Model, PeopleAndPoses, PoseEstimator, draw, read
@@ -24,7 +25,6 @@ from micronet_runtime.metadata import parse
 from micronet_runtime.preprocess import apply_steps, fit, pack, resize
 from micronet_runtime.whole import is_whole
 
-ROOT = Path(__file__).parents[1]
 NEEDED = ('cv2', 'numpy', 'onnxruntime')
 WHITE = np.full((90, 120, 3), 255, np.uint8)
 
@@ -610,10 +610,8 @@ def test_the_wheel_runs_where_nothing_else_is(made, tmp_path):
     call(sys.executable, '-m', 'venv', 'venv')
     python = tmp_path / 'venv' / 'bin' / 'python'
     (tmp_path / 'source').mkdir()  # building leaves files behind
-    for name in ('setup.py', 'pyproject.toml', 'README.md', 'micronet_mm_autoload.py'):
-        shutil.copy(ROOT / name, tmp_path / 'source')
-    for name in ('requirements', 'micronet_mm', 'micronet_runtime'):
-        shutil.copytree(ROOT / name, tmp_path / 'source' / name)
+    for name in SOURCES:
+        (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, tmp_path / 'source' / name)
     call(python, '-m', 'pip', 'wheel', '--no-deps', '--wheel-dir', 'wheels', './source')
     wheel, = (tmp_path / 'wheels').iterdir()
     call(python, '-m', 'pip', 'install', f'{wheel}[runtime]')

@@ -1,25 +1,8 @@
 #!/usr/bin/env python
-"""Turn a released MicroNet .pth into an MMEngine checkpoint; the network (M0 to M3) is found from the tensors."""
-import argparse
-import sys
-
+"""Convert a released checkpoint: `micronet-mm convert` of a checkout."""
 import _process  # noqa: F401
 
-from micronet_mm.checkpoint import convert_checkpoint
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('source', metavar='SRC', help='released checkpoint')
-    parser.add_argument('target', metavar='DST', help='MMEngine checkpoint to write')
-    args = parser.parse_args()
-    try:
-        arch = convert_checkpoint(args.source, args.target)
-    except (OSError, ValueError) as error:
-        sys.exit(f'error: {error}')
-    print(f'{args.target}: MicroNet-{arch.upper()}, for '
-          f"init_cfg=dict(type='Pretrained', checkpoint='{args.target}', prefix='backbone.')")
-
+from micronet_mm.commands.convert import main
 
 if __name__ == '__main__':
     main()

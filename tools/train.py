@@ -1,84 +1,8 @@
 #!/usr/bin/env python
-"""Train from a config: classification, detection or keypoints."""
-import argparse
-import os.path as osp
-
+"""Train from a config: `micronet-mm train` of a checkout."""
 import _process  # noqa: F401
-from mmengine.config import Config
 
-from micronet_mm.checkpoint import check_fits, check_initial_weights
-from micronet_mm.checkpoint.newest import check_resumable
-from micronet_mm.engine.cli import (
-    build_runner,
-    common_parser,
-    enable_amp,
-    enable_auto_scale_lr,
-    load_config,
-    one_line_errors,
-    one_line_stops,
-)
-from micronet_mm.engine.consistency import check_consistency
-from micronet_mm.engine.data_checks import check_data
-from micronet_mm.engine.preflight import check_files, require
-from micronet_mm.engine.resume import resume_newest
-
-
-def parse_args() -> argparse.Namespace:
-    parser = common_parser(__doc__)
-    parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
-                        help='continue from CHECKPOINT, or from the last one in the work dir')
-    parser.add_argument('--amp', nargs='?', const='auto', choices=['auto', 'bf16', 'fp16'],
-                        help='mixed precision; auto is fp16, and bf16 on a CPU')
-    parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the total batch')
-    return parser.parse_args()
-
-
-def prepare(args: argparse.Namespace) -> Config:
-    cfg = load_config(args)
-    if args.amp:
-        enable_amp(cfg, args.amp)
-    if args.auto_scale_lr:
-        enable_auto_scale_lr(cfg)
-    if args.resume and args.resume != 'auto':
-        cfg.resume, cfg.load_from = True, args.resume
-    validates = ['val'] if cfg.get('val_cfg') is not None else []  # mmpretrain's is empty
-    loaders = [f'{phase}_dataloader' for phase in ['train', *validates]]
-    evaluators = [f'{phase}_evaluator' for phase in validates]
-    for check in (check_files, check_data, check_consistency):
-        check(cfg, loaders, evaluators)
-    if args.resume != 'auto':
-        check_start(cfg)
-    return cfg
-
-
-def check_start(cfg: Config) -> None:
-    """Raise if what the run is to begin with is not there, or cannot be resumed from."""
-    if cfg.get('load_from'):
-        require(cfg.load_from, 'load_from', 'Name an existing checkpoint.')
-        if cfg.get('resume') and osp.exists(cfg.load_from):
-            check_resumable(cfg.load_from)
-
-
-def main() -> None:
-    args = parse_args()
-    with one_line_errors():
-        cfg = prepare(args)
-    with one_line_stops():
-        runner = build_runner(cfg)
-        resumes = bool(cfg.get('resume'))
-        if args.resume == 'auto':
-            resumes = resume_newest(runner)
-            if not resumes:
-                with one_line_errors():
-                    check_start(cfg)
-        model = getattr(runner.model, 'module', runner.model)
-        with one_line_errors():
-            if not resumes:
-                check_initial_weights(model, cfg.get('load_from'))
-            elif runner._load_from and osp.isfile(runner._load_from):
-                check_fits(model, runner._load_from)
-        runner.train()
-
+from micronet_mm.commands.train import main
 
 if __name__ == '__main__':
     main()

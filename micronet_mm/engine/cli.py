@@ -1,4 +1,4 @@
-"""What ``tools/train.py`` and ``tools/test.py`` share: options, the config they lead to, and errors of one line."""
+"""What the commands share: options, the config they lead to, and errors of one line."""
 import argparse
 import os
 import re
@@ -17,8 +17,10 @@ from mmengine.runner import Runner
 
 from micronet_mm.checkpoint import CheckpointError, allow_named
 from micronet_mm.checkpoint.atomic import DISK_FULL
+from micronet_mm.packaged import find_config
 
 from .errors import RunStopped
+from .pure_python import with_names
 
 
 class Options(DictAction):
@@ -51,7 +53,7 @@ class Options(DictAction):
 def config_parser(description: str) -> argparse.ArgumentParser:
     """A parser that takes a config and ``--cfg-options``."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', help='config file, or the name of one that comes with the package')
     parser.add_argument('--cfg-options', nargs='+', action=Options, metavar='KEY=VALUE',
                         help='replace settings of the config, for example train_dataloader.batch_size=4')
     return parser
@@ -69,17 +71,20 @@ def common_parser(description: str) -> argparse.ArgumentParser:
 
 
 def read_config(path: str, options: Optional[dict] = None) -> Config:
-    """The config in ``path`` with ``options`` merged into it.
+    """The config in ``path`` with ``options`` merged into it; classes of a pure-Python config become their names.
+
+    Args:
+        path: a file, or what :func:`micronet_mm.packaged.find_config` finds.
+        options: as :class:`Options` gives them.
 
     Raises:
         FileNotFoundError: if the config does not exist.
         ImportError: if it builds on a package that is not installed.
         ValueError: if it, or one of its bases, is no valid config, or an option does not fit it.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f'the config {path} does not exist; name a file, such as those in configs/.')
+    file = find_config(path)
     try:
-        cfg = Config.fromfile(path)
+        cfg = with_names(Config.fromfile(file))
     except (SyntaxError, ConfigParsingError, FileNotFoundError, KeyError, TypeError, AssertionError) as error:
         raise ValueError(f'the config {path} cannot be read: {error}') from None
     try:
@@ -108,7 +113,7 @@ def load_config(args: argparse.Namespace) -> Config:
     if args.work_dir:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
-        cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
+        cfg.work_dir = str(Path('work_dirs') / Path(cfg.filename).stem)
     return cfg
 
 

@@ -1,4 +1,4 @@
-"""The part of ``tools/export.py`` that is about plans: what they cannot be asked for, and the two files."""
+"""The part of :mod:`.export` that is about plans: what they cannot be asked for, and the two files."""
 import argparse
 import platform
 import tempfile
@@ -29,7 +29,7 @@ def check_plan(args: argparse.Namespace, cfg: Config, task: str, size: Optional[
         raise ValueError('a plan is for images of one size, and the test pipeline leaves theirs open; give --size H W.')
     if task == 'detection' and cfg.model.get('roi_head'):
         raise ValueError('a plan has no step for the second stage of a detector; export an ONNX file.')
-    refuse_to_overwrite(beside(args.out), args.config, args.checkpoint, *filter(None, [args.image]))
+    refuse_to_overwrite(beside(args.out), cfg.filename, args.checkpoint, *filter(None, [args.image]))
 
 
 def beside(plan: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Where ``tools/export.py --int8`` and the runtime meet: images of a folder, prepared as the runtime prepares them."""
+"""Where ``export --int8`` and the runtime meet: images of a folder, prepared as the runtime prepares them."""
 import sys
 import tempfile
 from collections.abc import Iterator

@@ -1,0 +1,10 @@
+"""What our configs add to MMEngine's runtime: exact resuming, leaving on SIGTERM, stopping where going on is no use."""
+from micronet_mm.engine.hooks import BrokenImageHook, EpochSeedHook, InvalidLossHook, PreemptionHook, WarmUpHook
+
+robust_hooks = [
+    dict(type=EpochSeedHook),
+    dict(type=PreemptionHook),
+    dict(type=InvalidLossHook),
+    dict(type=WarmUpHook),
+    dict(type=BrokenImageHook, max_share=0.01),
+]

@@ -1,0 +1,141 @@
+"""The configs that come with the package, found by name: by people, and by MMEngine as ``_base_`` of other configs.
+
+A wheel holds them in ``.mim``, where MMLab's packages have theirs; a checkout has them beside the package. Nothing of
+this package or of MMEngine is imported here, since micronet_mm_autoload.py loads this file by itself.
+"""
+import sys
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from types import ModuleType
+from typing import Optional
+
+PACKAGE = Path(__file__).resolve().parent
+PREFIX = 'micronet_mm::'
+
+
+def shipped(name: str) -> Path:
+    """Where a folder or file that comes with the package is: 'configs', 'tools', 'model-index.yml'."""
+    packed = PACKAGE / '.mim' / name
+    return packed if packed.exists() else PACKAGE.parent / name
+
+
+def config_names() -> list[str]:
+    """The full configs: paths below ``configs/``, without ``.py``."""
+    root = shipped('configs')
+    found = (file.relative_to(root).with_suffix('') for file in root.rglob('*.py'))
+    return sorted(path.as_posix() for path in found if path.parts[0] != '_base_')
+
+
+def nearest(name: str) -> str:
+    """The three names of configs that are most like ``name``, in words."""
+    by_stem = {Path(known).name: known for known in config_names()}
+    return ', '.join(by_stem[stem] for stem in get_close_matches(Path(name).stem, by_stem, n=3, cutoff=0))
+
+
+def packaged_config(name: str) -> Path:
+    """The file of a config that comes with the package.
+
+    Args:
+        name: its path below ``configs/``, with or without ``micronet_mm::`` before and ``.py`` behind it.
+
+    Raises:
+        FileNotFoundError: one line with the nearest names if there is none.
+    """
+    inside = name.removeprefix(PREFIX).removesuffix('.py')
+    path = shipped('configs') / f'{inside}.py'
+    if not path.is_file():
+        raise FileNotFoundError(f'micronet_mm has no config {inside}; the nearest are {nearest(inside)}.')
+    return path
+
+
+def find_config(given: str) -> Path:
+    """The file that a user means: a path, ``micronet_mm::NAME.py``, or the NAME of a config of the package.
+
+    Raises:
+        FileNotFoundError: one line with the nearest names if there is none.
+    """
+    given = str(given)
+    if Path(given).is_file():
+        return Path(given)
+    if given.startswith(PREFIX):
+        return packaged_config(given)
+    if given in config_names():
+        return packaged_config(given)
+    raise FileNotFoundError(f'the config {given} does not exist; name a file, or one that comes with the package, such '
+                            f'as {nearest(given)}.')
+
+
+def teach_bases(module: ModuleType) -> None:
+    """Have ``mmengine.config.config`` find ``_base_ = 'micronet_mm::NAME.py'`` and imports of micronet_mm.configs.
+
+    MMEngine itself knows MMLab's packages alone, wants a folder before the name, takes the package for the scope of
+    its modules (those of ours have their host's), and looks for an editable install where it is not.
+    """
+    path_of_base, path_of_package = module.Config._get_cfg_path, module.get_installed_path
+
+    def get_cfg_path(cfg_path: str, filename: str) -> tuple[str, Optional[str]]:
+        if cfg_path.startswith(PREFIX):
+            return str(packaged_config(cfg_path)), None
+        return path_of_base(cfg_path, filename)
+
+    module.Config._get_cfg_path = staticmethod(get_cfg_path)
+    module.get_installed_path = lambda name: str(PACKAGE) if name == PACKAGE.name else path_of_package(name)
+
+
+def teach_get_config(module: ModuleType) -> None:
+    """Have ``mmengine.hub.get_config`` find 'micronet_mm::NAME.py'."""
+    get_config = module.get_config
+
+    def get_config_of_ours_too(cfg_path: str, pretrained: bool = False) -> object:
+        if not cfg_path.startswith(PREFIX):
+            return get_config(cfg_path, pretrained)
+        if pretrained:
+            raise ValueError(f'{cfg_path} has no weights: none are published.')
+        return module.Config.fromfile(packaged_config(cfg_path))
+
+    module.get_config = get_config_of_ours_too
+
+
+# What is taught to which module, and the name that is there when it is complete.
+LESSONS: dict[str, tuple[Callable[[ModuleType], None], str]] = {
+    'mmengine.config.config': (teach_bases, 'Config'),
+    'mmengine.hub.hub': (teach_get_config, 'get_config'),
+}
+
+
+def teach(module: ModuleType) -> None:
+    """Teach a module, once, if it is complete."""
+    lesson, last = LESSONS[module.__name__]
+    if hasattr(module, last) and not hasattr(module, '_knows_micronet_mm'):
+        lesson(module)
+        module._knows_micronet_mm = True
+
+
+class LessonFinder(MetaPathFinder):
+    """Finds MMEngine's modules as ever, and teaches them when they are loaded."""
+
+    def find_spec(self, fullname: str, path: Optional[Sequence[str]] = None,
+                  target: Optional[ModuleType] = None) -> Optional[ModuleSpec]:
+        spec = PathFinder.find_spec(fullname, path) if fullname in LESSONS else None
+        if spec is not None:
+            load = spec.loader.exec_module
+
+            def load_and_teach(module: ModuleType) -> None:
+                load(module)
+                teach(module)
+
+            spec.loader.exec_module = load_and_teach
+        return spec
+
+
+def teach_mmengine() -> None:
+    """Called when ``micronet_mm`` is imported, or PyTorch, by micronet_mm_autoload.py; MMEngine is not imported."""
+    # This module may be there under two names.
+    if not any(type(finder).__name__ == LessonFinder.__name__ for finder in sys.meta_path):
+        sys.meta_path.insert(0, LessonFinder())
+    for name in LESSONS:
+        if name in sys.modules:
+            teach(sys.modules[name])
