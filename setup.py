@@ -8,7 +8,7 @@ from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
 LINES = ('lite', 'onedl')  # of MMLab; one of them must be chosen
-EXTRAS = ('det', 'pose', 'cls', 'export', 'tests')
+EXTRAS = ('det', 'pose', 'cls', 'timm', 'export', 'tests')
 RIVALS = ('benchmark',)  # to compare with, so not part of 'all'
 APART = ('core', 'runtime')  # micronet_mm where MMLab is in place; micronet_runtime, which needs neither
 MIM = ('configs', 'tools', 'model-index.yml', 'CHANGELOG.md')  # what a wheel holds in micronet_mm/.mim

@@ -28,7 +28,7 @@ def converted(released, tmp_path_factory):
     """Arch -> path of the converted checkpoint."""
     folder = tmp_path_factory.mktemp('converted')
     for arch, path in released.items():
-        assert convert_checkpoint(path, folder / f'{arch}.pth') == arch
+        assert convert_checkpoint(path, folder / f'{arch}.pth').arch == arch
     return {arch: folder / f'{arch}.pth' for arch in ARCHS}
 
 

@@ -31,7 +31,7 @@ def test_every_tensor_finds_its_place(arch):
                          ids=['bare', 'wrapped in module.'])
 def test_with_and_without_prefix(wrap, tmp_path):
     torch.save(wrap(released_state_dict('m0')), tmp_path / 'm0.pth')
-    assert convert_checkpoint(tmp_path / 'm0.pth', tmp_path / 'out' / 'm0.pth') == 'm0'
+    assert convert_checkpoint(tmp_path / 'm0.pth', tmp_path / 'out' / 'm0.pth').arch == 'm0'
     content = torch.load(tmp_path / 'out' / 'm0.pth')
     assert content['meta'] == dict(arch='m0', source='m0.pth', num_classes=1000)
     assert {key.partition('.')[0] for key in content['state_dict']} == {'backbone', 'head'}
@@ -86,10 +86,10 @@ def write_resnet(path):
 
 
 @pytest.mark.parametrize(('write', 'message'), [
-    (write_pickled_code, 'cannot be read as a checkpoint of plain tensors'),
-    (write_truncated, 'cannot be read as a checkpoint of plain tensors'),
+    (write_pickled_code, 'is whole, but holds pathlib.Path, which is not allowed'),
+    (write_truncated, 'is broken and cannot be read as a checkpoint'),
     (write_resnet, r'not released MicroNet weights.* conv1\.weight \(unknown\)'),
-    (lambda path: torch.save([1, 2], path), 'holds no state dict'),
+    (lambda path: torch.save([1, 2], path), 'holds no weights, but a list'),
     (lambda path: path.write_bytes(pickle.dumps('hello')), 'src.pth'),
     (lambda path: None, 'does not exist'),
 ])

@@ -2,7 +2,7 @@
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Union
+from typing import NamedTuple, Union
 
 import torch
 from torch import Tensor
@@ -11,7 +11,10 @@ from micronet_mm.models.arch import ARCHS, RELEASED
 from micronet_mm.models.classifier import MicroNetClassifier
 from micronet_mm.models.micronet import MicroNet
 
-from .atomic import refuse_to_overwrite, save_atomically
+from .atomic import refuse_to_overwrite
+from .reading import read_checkpoint
+from .safe_globals import RELEASED_NAME, without_wrappers
+from .weights import check_format, choose_weights, write_weights
 
 # Where the released models keep the parts of a block: layers.<index> of ours, by kind.
 _CONV_BN = {'0': 'conv', '1': 'bn'}
@@ -104,42 +107,65 @@ def convert_state_dict(state_dict: Mapping[str, Tensor]) -> tuple[str, dict[str,
                      f'because of: {shown}.')
 
 
-def _read(path: Path) -> Mapping[str, Tensor]:
+def released_as_ours(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights as the authors or PaddleClas released them by our names; any others as they are."""
+    plain = without_wrappers(dict(tensors))
+    return convert_state_dict(plain)[1] if RELEASED_NAME in plain else plain
+
+
+def read_weights(path: Union[str, Path]) -> dict[str, Tensor]:
+    """The tensors of any checkpoint by our names, averaged ones where there are any.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        CheckpointError: if it cannot be read.
+        ValueError: if it holds no weights.
+    """
+    content = read_checkpoint(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # what matters about odd pickles is said below
-            content: Any = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f'it cannot be read as a checkpoint of plain tensors: {reason}') from None
-    if isinstance(content, Mapping) and isinstance(content.get('state_dict'), Mapping):
-        content = content['state_dict']
-    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        raise ValueError("it holds no state dict: expected tensors by name, at the top or under 'state_dict'.")
-    return content
+        return released_as_ours(choose_weights(content).tensors)
+    except ValueError as error:
+        raise ValueError(f'{path}: {error}') from None
 
 
-def convert_checkpoint(source: Union[str, Path], target: Union[str, Path]) -> str:
-    """Convert a released MicroNet ``.pth`` into an MMEngine checkpoint.
+class Converted(NamedTuple):
+    """A checkpoint that was converted.
+
+    Attributes:
+        arch: that the weights are of.
+        sha256: of the file that was written, in hexadecimal.
+    """
+    arch: str
+    sha256: str
+
+
+def convert_checkpoint(source: Union[str, Path], target: Union[str, Path]) -> Converted:
+    """Convert released MicroNet weights, of the authors or of PaddleClas, into an MMEngine checkpoint.
 
     The result serves ``init_cfg=dict(type='Pretrained', checkpoint=target, prefix='backbone.')`` and ``load_from``. It
     is written to a temporary name first, so ``target`` never holds half a file.
 
-    Returns:
-        The arch that the weights are of.
+    Args:
+        source: ``.pth`` of the authors, or ``.pdparams`` of PaddleClas.
+        target: to be written, ``.pth`` or ``.safetensors``.
 
     Raises:
         FileNotFoundError: if ``source`` does not exist.
-        ValueError: if it is no checkpoint, or not of a MicroNet, or the target itself.
+        CheckpointError: if it cannot be read.
+        ValueError: if it is no checkpoint, or not of a MicroNet, or the target itself, or the target has another name.
     """
     source, target = Path(source), Path(target)
     if not source.is_file():
-        raise FileNotFoundError(f'{source} does not exist; give the released MicroNet checkpoint (.pth) to convert.')
+        raise FileNotFoundError(f'{source} does not exist; give the released MicroNet checkpoint (.pth or .pdparams) '
+                                'to convert.')
     refuse_to_overwrite(target, source)
+    check_format(target)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # what matters about odd pickles the error says
+        content = read_checkpoint(source)
     try:
-        arch, state_dict = convert_state_dict(_read(source))
+        arch, state_dict = convert_state_dict(choose_weights(content).tensors)
     except ValueError as error:
         raise ValueError(f'{source}: {error}') from None
     meta = dict(arch=arch, source=source.name, num_classes=len(state_dict[f'{HEAD_PREFIX}bn2.weight']))
-    save_atomically(dict(meta=meta, state_dict=state_dict), target)
-    return arch
+    return Converted(arch, write_weights(state_dict, meta, target))

@@ -10,10 +10,14 @@ import torch
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
 from .errors import BrokenCheckpointError, CheckpointError, RefusedCheckpointError
+from .pdparams import read_pdparams
+from .safetensors_file import read_safetensors
+
+OTHER_FORMATS = {'.safetensors': read_safetensors, '.pdparams': read_pdparams}
 
 
 def read_checkpoint(path: Union[str, Path], map_location: Any = 'cpu', mmap: bool = False) -> Any:
-    """``torch.load`` with ``weights_only=True``.
+    """``torch.load`` with ``weights_only=True``, or the reader of the format that the file's name ends in.
 
     Args:
         path: of a local file.
@@ -28,6 +32,8 @@ def read_checkpoint(path: Union[str, Path], map_location: Any = 'cpu', mmap: boo
     """
     if not osp.isfile(path):
         raise FileNotFoundError(f'{path} does not exist.')
+    if read := OTHER_FORMATS.get(Path(path).suffix):
+        return read(path, map_location)
     try:
         return torch.load(path, map_location=map_location, weights_only=True, mmap=mmap and is_zipfile(path))
     except PermissionError as error:

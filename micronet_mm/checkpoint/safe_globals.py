@@ -5,6 +5,7 @@ MMEngine keeps beside the weights is more: history buffers, which are NumPy arra
 functions, and what datasets and hooks say of themselves. The types named here hold data and run no code of the file's
 choosing, so they are safe to allow; every other global in a checkpoint is still refused.
 """
+import argparse
 import builtins
 import datetime
 import os.path as osp
@@ -77,6 +78,8 @@ def plain_list(items: Sequence = (), maxlen: Optional[int] = None) -> list:
 SAFE_GLOBALS = [
     HistoryBuffer,
     ConfigDict,
+    # What timm's training was called with. By name, since timm takes the type itself off the list after each reading.
+    (argparse.Namespace, 'argparse.Namespace'),
     (allowed_attribute, 'builtins.getattr'),
     (one_cycle, f'{OneCycleParamScheduler.__module__}.{OneCycleParamScheduler.__name__}'),
     (plain_dict, 'collections.defaultdict'),

@@ -105,7 +105,8 @@ def deploy_backbone(backbone: MicroNet) -> None:
     """Through all blocks: the order in which one leaves its output is taken up by the next."""
     if not isinstance(backbone.stem, MicroStem):
         return
-    backbone.stem, order = deployed(backbone.stem, natural(input_channels(backbone.stem)), as_natural=False)
+    is_output = -1 in backbone.out_indices  # of networks in timm's manner
+    backbone.stem, order = deployed(backbone.stem, natural(input_channels(backbone.stem)), as_natural=is_output)
     for index, blocks in enumerate(backbone.stages):
         for i, block in enumerate(blocks):
             is_output = i == len(blocks) - 1 and index in backbone.out_indices

@@ -124,11 +124,18 @@ class MicroNet(BaseModule, Deployable):
         x = self.stem(x)
         outs = []
         for index, blocks in enumerate(self.stages):
-            for block in blocks:
-                x = checkpoint(block, x, use_reentrant=False) if self.with_cp and self.training else block(x)
+            x = self.forward_stage(blocks, x)
             if index in self.out_indices:
                 outs.append(x)
         return tuple(outs)
+
+    def forward_stage(self, blocks: nn.Sequential, x: Tensor) -> Tensor:
+        """The output of one of the stages for its input."""
+        if not (self.with_cp and self.training):
+            return blocks(x)
+        for block in blocks:
+            x = checkpoint(block, x, use_reentrant=False)
+        return x
 
     def train(self, mode: bool = True) -> 'MicroNet':
         """Training mode, but with frozen stages, and BN if ``norm_eval``, left in eval mode."""
