@@ -10,6 +10,7 @@
 # make test        install, then lint and test
 # make proofs      the slow tests: what the demos promise
 # make sanitize    the tests of operators and plans under the address and undefined-behaviour sanitizers
+# make arm         plans on ARM, by an emulator (Debian: apt install g++-aarch64-linux-gnu qemu-user)
 # make test-onedl  the tests on the maintained line of MMLab, in .venv-onedl
 # make env         only install: wheels, no compiler (MMCV=compiled compiles mmcv, MMCV=onedl takes the maintained line)
 #
@@ -24,7 +25,7 @@ DEMO := work_dirs/demo
 POSE := work_dirs/demo-pose
 MICRO := work_dirs/demo-micro
 
-.PHONY: env demo demo-cls demo-micro demo-path demo-pose ablation tables figures test test-onedl lint proofs sanitize
+.PHONY: env demo demo-cls demo-micro demo-path demo-pose ablation tables figures test test-onedl lint proofs sanitize arm
 
 env: $(READY)
 
@@ -55,6 +56,9 @@ sanitize: $(READY)
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
 		$(PY) -m pytest tests/test_ops.py tests/test_deferred.py tests/test_cpp_function.py tests/test_plan.py \
 		tests/test_plan_weights.py
+
+arm: $(READY)
+	MICRONET_NEED_ARM=1 $(PY) -m pytest tests/test_plan_arm.py
 
 proofs: $(READY)
 	$(PY) -m pytest -m slow

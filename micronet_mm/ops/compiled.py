@@ -253,5 +253,5 @@ def run_compiler(command: list[str], *arguments: Union[str, Path], beside: Path)
         raise BuildError(f'{command[0]} cannot be run: {error.strerror}.') from None
     if run.returncode:
         lines = run.stderr.strip().splitlines() or ['no message']
-        told = next((line for line in lines if any(word in line for word in ('error', 'cannot', 'failed'))), lines[-1])
+        told = next((line for line in lines if any(word in line for word in ('error:', 'cannot', 'failed'))), lines[-1])
         raise BuildError(f'{" ".join(command)} failed: {told}. A compiler with OpenMP is needed, such as g++.')

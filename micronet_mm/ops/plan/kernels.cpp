@@ -3,6 +3,9 @@
 #include "shapes.h"
 
 #include <math.h>
+#ifdef __aarch64__
+#include <arm_neon.h>
+#endif
 
 #include <cstdint>
 #include <cstring>

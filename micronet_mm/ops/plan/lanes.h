@@ -6,15 +6,37 @@ typedef typename Vector<int32_t>::type Ints;
 constexpr int64_t L = LANES<float>;
 
 INLINE Floats all(float value) { return value - Floats{}; }
-INLINE Floats clamped(Floats value, Floats low, Floats high) {
-    value = value < high ? value : high;
-    return value > low ? value : low;
+
+// Lane by lane, and b where the two do not compare. That is an instruction of x86; the one of ARM has to be named, and GCC
+// believes of its intrinsic that it sets flags, so that loads wait for it.
+INLINE Floats lesser(Floats a, Floats b) {
+#ifdef __aarch64__
+    asm("fminnm %0.4s, %1.4s, %2.4s" : "=w"(a) : "w"(a), "w"(b));
+    return a;
+#else
+    return a < b ? a : b;
+#endif
 }
+INLINE Floats greater(Floats a, Floats b) {
+#ifdef __aarch64__
+    asm("fmaxnm %0.4s, %1.4s, %2.4s" : "=w"(a) : "w"(a), "w"(b));
+    return a;
+#else
+    return a > b ? a : b;
+#endif
+}
+INLINE Floats clamped(Floats value, Floats low, Floats high) { return greater(lesser(value, high), low); }
 INLINE Floats clamped(Floats value, const Range &range) { return clamped(value, all(range.low), all(range.high)); }
 INLINE void zero(float *from, int64_t count) { std::memset(from, 0, count * sizeof(float)); }
 
 // Lane l of the result is value places[l] of the vectors, of which there is a power of two, counted on through them.
 INLINE Floats gathered(const Floats (&from)[1], Ints places) {
+#ifdef __aarch64__
+    // Compilers have an instruction for an order that they know, and take the lanes one by one for others. The table takes
+    // places of bytes.
+    if (!__builtin_constant_p(places[0]))
+        return (Floats)vqtbl1q_u8((uint8x16_t)from[0], (uint8x16_t)((places & (L - 1)) * 0x04040404 + 0x03020100));
+#endif
 #ifdef __clang__
     Floats found;
     for (int l = 0; l < L; ++l) found[l] = from[0][places[l] & (L - 1)];

@@ -3,8 +3,6 @@
 // A file is a header of words of 64 bits, tensors, steps, and the weights; plan.py writes it, where the layout is described.
 #include "plan.h"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -18,6 +16,14 @@
 #include <string>
 #include <thread>
 #include <vector>
+
+#ifdef _OPENMP
+#include <omp.h>
+#else  // one thread
+static int omp_get_num_procs() { return 1; }
+static int omp_get_thread_num() { return 0; }
+static int omp_get_num_threads() { return 1; }
+#endif
 
 #include "shapes.h"
 

@@ -2,7 +2,11 @@
 #pragma once
 
 constexpr int OUTPUTS = VECTOR_BYTES == 64 ? 12 : 6;  // of a pointwise convolution at once: their sums stay in registers
-constexpr int REGISTERS = VECTOR_BYTES == 64 ? 24 : 12;  // for those sums
+#ifdef __aarch64__
+constexpr int REGISTERS = 20;  // for those sums: there are 32
+#else
+constexpr int REGISTERS = VECTOR_BYTES == 64 ? 24 : 12;
+#endif
 
 // Sums of `outputs` outputs at `wide` vectors of positions from p on, of channels that begin at from[0], from[1], ...; the
 // weights of one input lie `apart` from those of the next.

@@ -39,10 +39,7 @@ struct Fused {
             for (int k = 0; k < K; ++k) {
                 Floats sum = a[k][0] * values[0];
                 for (int j = 1; j < J; ++j) sum += a[k][j] * values[j];
-                if (k)
-                    best = best > sum ? best : sum;
-                else
-                    best = sum;
+                best = k ? greater(best, sum) : sum;
             }
             return best;
         }
