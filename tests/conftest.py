@@ -5,6 +5,7 @@ from hypothesis import settings
 from released import ARCHS, released_state_dict
 
 from micronet_mm.checkpoint import convert_checkpoint
+from micronet_mm.ops.compiled import VECTORS
 
 torch.set_num_threads(1)
 settings.register_profile('busy', deadline=None)  # another process may have the core
@@ -29,3 +30,9 @@ def converted(released, tmp_path_factory):
     for arch, path in released.items():
         assert convert_checkpoint(path, folder / f'{arch}.pth') == arch
     return {arch: folder / f'{arch}.pth' for arch in ARCHS}
+
+
+@pytest.fixture(params=VECTORS)
+def vectors(request, monkeypatch):
+    """Plans that are opened within it run in these."""
+    monkeypatch.setenv('MICRONET_PLAN_VECTORS', request.param)

@@ -53,7 +53,7 @@ if platform.machine() in ('x86_64', 'AMD64'):
     VECTORS |= {'avx2': ('-mavx2', '-mfma'),
                 'avx512': ('-mavx512f', '-mavx512bw', '-mavx512dq', '-mavx512vl', '-mfma', '-mprefer-vector-width=512')}
 PLAN = Library(
-    'plan', beside('plan/plan.cpp'), beside('plan/plan.h', 'plan/shapes.h', 'vectors.h'), FLAGS,
+    'plan', beside('plan/plan.cpp'), beside('plan/plan.h', 'plan/shapes.h', 'plan/convolution.h', 'vectors.h'), FLAGS,
     tuple((*beside('plan/kernels.cpp'), (f'-DPLAN_TARGET={name}', *flags)) for name, flags in VECTORS.items()))
 OFF = 'MICRONET_MM_REFERENCE'
 DIGEST = sha256().digest_size

@@ -26,10 +26,11 @@ from typing import Any, Optional, Union
 import numpy as np
 
 MAGIC, VERSION, HEADER = b'MICRONET', 1, 8
-WIDEST, TILE = 16, 64  # as in shapes.h
+WIDEST, TILE, PART = 16, 64, 12  # as in shapes.h
 MAP, VECTOR, FLOATS, INTS, HALVES = range(5)
 OPERATIONS = {name: number for number, name in enumerate(
-    ('load', 'store', 'stem', 'pointwise', 'elementwise', 'lines', 'pool', 'linear', 'attend', 'doubled'))}
+    ('load', 'store', 'stem', 'pointwise', 'elementwise', 'lines', 'pool', 'linear', 'attend', 'doubled', 'convolution',
+     'picked'))}
 
 
 def rounded(count: int, step: int) -> int:

@@ -99,8 +99,8 @@ struct Means {
     float *to;  // (C) or null
     float factor;
     INLINE Means(float *to, const Map &y) : to(to), factor(1.0f / y.size()) {}
-    INLINE void set(int64_t c, Floats sum) const {
-        if (to) to[c] = total(sum) * factor;
+    INLINE void set(int64_t c, Floats sum, bool begins = true) const {
+        if (to) to[c] = (begins ? 0 : to[c]) + total(sum) * factor;
     }
 };
 
@@ -199,26 +199,30 @@ inline void write(const Pointwise &conv, const Read &read, int64_t g, int64_t o,
 }
 
 template <int outputs, typename Read>
-void outputs_of(const Pointwise &conv, const Read &read, int64_t g, int64_t o, const Map &y, const Map &added,
-                const Means &mean) {
+void outputs_of(const Pointwise &conv, const Read &read, int64_t g, int64_t o, int64_t begin, int64_t end, const Map &y,
+                const Map &added, const Means &mean) {
     constexpr int wide = outputs * 4 <= REGISTERS ? 4 : outputs >= REGISTERS ? 1 : REGISTERS / outputs;
     Floats means[outputs] = {};
-    const int64_t end = rounded(y.size(), L);
-    int64_t p = 0;
+    int64_t p = begin;
     for (; p + wide * L <= end; p += wide * L) write<outputs, wide>(conv, read, g, o, p, y, added, means, mean.to);
     for (; p < end; p += L) write<outputs, 1>(conv, read, g, o, p, y, added, means, mean.to);
-    for (int n = 0; n < outputs; ++n) mean.set(g * conv.outputs + o + n, means[n]);
+    for (int n = 0; n < outputs; ++n) mean.set(g * conv.outputs + o + n, means[n], begin == 0);
 }
 
 template <typename Read>
 void pointwise(const Pointwise &conv, const Read &read, const Map &y, const Map &added, const Means &mean) {
-    const int64_t parts = (conv.outputs + OUTPUTS - 1) / OUTPUTS;
+    constexpr int64_t whole = 12 * WIDEST;  // in which all numbers of vectors at a time go
+    const int64_t parts = (conv.outputs + OUTPUTS - 1) / OUTPUTS, places = rounded(y.size(), L);
+    const int64_t strip = rounded(READ / conv.inputs + 1, whole);
     for (int64_t g = 0; g < conv.groups; ++g)
-        for (int64_t part = 0; part < parts; ++part) {
-            const int64_t from = part * conv.outputs / parts, to = (part + 1) * conv.outputs / parts;
-            with_number<OUTPUTS>(to - from, [&](auto outputs) {
-                outputs_of<decltype(outputs)::value>(conv, read, g, from, y, added, mean);
-            });
+        for (int64_t begin = 0; begin < places; begin += strip) {
+            const int64_t end = strip < places - begin ? begin + strip : places;
+            for (int64_t part = 0; part < parts; ++part) {
+                const int64_t from = part * conv.outputs / parts, to = (part + 1) * conv.outputs / parts;
+                with_number<OUTPUTS>(to - from, [&](auto outputs) {
+                    outputs_of<decltype(outputs)::value>(conv, read, g, from, begin, end, y, added, mean);
+                });
+            }
         }
 }
 
@@ -469,6 +473,8 @@ inline void stem(const Stem &conv, const float *image, int64_t C, int64_t H, int
     }
 }
 
+#include "convolution.h"
+
 inline Floats hard_swish(Floats x) { return x * clamped(x + 3, {0, 6}) / 6; }
 
 template <typename T>
@@ -556,6 +562,15 @@ inline void doubled(const Map &x, bool smooth, const Map &y, float *scratch) {
         }
 }
 
+inline void picked(const Map &x, const int32_t *rows, const int32_t *columns, const Map &y) {
+    for (int64_t c = 0; c < y.C; ++c)
+        for (int64_t h = 0; h < y.H; ++h) {
+            const float *from = x.plane(c) + rows[h] * x.W;
+            float *to = y.plane(c) + h * y.W;
+            for (int64_t w = 0; w < y.W; ++w) to[w] = from[columns[w]];
+        }
+}
+
 extern const Kernels kernels;
 const Kernels kernels = {
     [](const Pointwise &conv, const Source &source, const Map &y, const Map &added, float *mean) {
@@ -568,7 +583,7 @@ const Kernels kernels = {
         const auto run = conv.k == 3 ? lines<3> : conv.k == 5 ? lines<5> : lines<7>;
         run(conv, Plain{source}, expand, y, Means(mean, y), scratch);
     },
-    stem, pool, linear, attend, doubled};
+    stem, convolution, pool, linear, attend, doubled, picked};
 
 }  // namespace PLAN_TARGET
 }  // namespace plan

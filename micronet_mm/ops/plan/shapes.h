@@ -14,6 +14,7 @@ namespace plan {
 constexpr int64_t WIDEST = 16;  // lanes of the widest vectors: a plan does not depend on the processor
 constexpr int MOST_PLANES = 4;  // that are read are made at a time
 constexpr int64_t TILE = 64;    // outputs of a linear layer whose weights lie together
+constexpr int64_t READ = 128 * 1024;  // floats of inputs that stay in the second cache beside weights
 
 INLINE int64_t rounded(int64_t count, int64_t step) { return (count + step - 1) / step * step; }
 INLINE int64_t pitch_of(int64_t H, int64_t W) { return rounded(H * W + WIDEST - 1, WIDEST); }
@@ -87,6 +88,60 @@ struct Linear {
     Range range;
 };
 
+// One axis of a convolution: taps, their step, and zeros before the first value. A stride of 2 reads places of even and of
+// odd number, its phases, each as a line of its own: what output o reads by tap t is place o + t / stride of phase
+// t % stride.
+struct Axis {
+    int64_t k, stride, before;
+
+    INLINE int64_t reach() const { return (k - 1) / stride; }
+    INLINE int64_t phases() const { return k < stride ? k : stride; }
+    // The places of a phase from the one on, to before the other, hold values; there are zeros beside them.
+    INLINE int64_t first(int64_t phase) const { return before <= phase ? 0 : (before - phase + stride - 1) / stride; }
+    INLINE int64_t end(int64_t phase, int64_t size) const { return (size + before - phase + stride - 1) / stride; }
+};
+
+// A convolution over channels and places, with numbers of each group. Of each part of the outputs of a group the weights
+// lie as they are read, (inputs, rows, columns, outputs of the part).
+struct Convolution {
+    const float *w, *bias;
+    int64_t groups, inputs, outputs;
+    Axis rows, columns;
+    Range range;
+
+    static constexpr int64_t PART = 12;  // outputs at most
+
+    // Rows of what is read lie in one line. The zeros behind one are those before the next: they are as many as it takes.
+    INLINE int64_t pitch(int64_t read, int64_t made) const {
+        int64_t pitch = made;
+        for (int64_t t = 0; t < columns.k; ++t) {
+            const int64_t phase = t % columns.stride, reach = made + t / columns.stride;
+            const int64_t end = columns.end(phase, read), values = end < reach ? end : reach;
+            const int64_t apart = reach - columns.first(phase), least = values < apart ? apart : values;
+            pitch = pitch < least ? least : pitch;
+        }
+        return pitch;
+    }
+    INLINE int64_t phases() const { return rows.phases() * columns.phases(); }
+    // Rows of the output at a time: as many as fit, or else so many that rows are not read too often.
+    INLINE int64_t strip(const Map &x, const Map &y) const {
+        constexpr int64_t least = 4;
+        const int64_t fit = READ / (inputs * phases() * pitch(x.W, y.W)) - rows.reach(), count = fit < least ? least : fit;
+        return count < y.H ? count : y.H;
+    }
+    // Floats of a strip of an output, and of a phase of an input. An odd number of lines of the cache keeps channels from
+    // lying on one another there.
+    INLINE int64_t line(const Map &x, const Map &y) const {
+        return rounded(strip(x, y) * pitch(x.W, y.W), WIDEST) + WIDEST;
+    }
+    INLINE int64_t plane(const Map &x, const Map &y) const {
+        return rounded(line(x, y) + rows.reach() * pitch(x.W, y.W) + columns.reach(), 2 * WIDEST) + WIDEST;
+    }
+    INLINE int64_t scratch(const Map &x, const Map &y) const {
+        return inputs * phases() * plane(x, y) + PART * line(x, y);
+    }
+};
+
 // The steps, of one image on one thread. What is added is a map like y; mean (C) takes the means of its planes. Both may be
 // null.
 struct Kernels {
@@ -95,10 +150,15 @@ struct Kernels {
     // expand, if not null, makes what is read.
     void (*lines)(const Lines &, const Source &, const Pointwise *expand, const Map &y, float *mean, float *scratch);
     void (*stem)(const Stem &, const float *image, int64_t C, int64_t H, int64_t W, const Map &y, float *scratch);
+    // Channel order[i] of the map, if there is an order, is read as channel i.
+    void (*convolution)(const Convolution &, const Map &x, const int32_t *order, const Map &y, const Map &added,
+                        float *scratch);
     void (*pool)(const Map &x, const Range &, bool swish, float *y);
     void (*linear)(const Linear &, const float *x, float *y);
     void (*attend)(const Map &x, float temperature, float *y);
     void (*doubled)(const Map &x, bool smooth, const Map &y, float *scratch);
+    // Row rows[h] and column columns[w] of what is read become row h and column w.
+    void (*picked)(const Map &x, const int32_t *rows, const int32_t *columns, const Map &y);
 };
 
 }  // namespace plan
