@@ -76,7 +76,7 @@ def check_engine(engine: str, weights: str) -> None:
 
 def native_parts(model: nn.Module) -> list[nn.Module]:
     """What a plan is made of: backbone, neck and heads of a model of MMLab, or else the model as a whole."""
-    parts = [getattr(model, name, None) for name in ('backbone', 'neck', 'head', 'bbox_head')]
+    parts = [getattr(model, name, None) for name in ('backbone', 'neck', 'rpn_head', 'head', 'bbox_head')]
     return [part for part in parts if isinstance(part, nn.Module)] if isinstance(model, BaseModel) else [model]
 
 

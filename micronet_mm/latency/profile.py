@@ -79,6 +79,9 @@ def multiply_adds(step: Step) -> int:
     if step.name == 'pointwise':
         groups, inputs, outputs = given[:3]
         return groups * inputs * outputs * maps[0][1] * maps[0][2]
+    if step.name == 'convolution':
+        (rows, _, _, columns, _, _), (groups, inputs, outputs) = given[:6], given[6:9]
+        return groups * inputs * outputs * rows * columns * maps[1][1] * maps[1][2]
     if step.name == 'lines':
         (_, height, width), (_, rows, columns) = maps
         expanding, filters = (0, 2) if given[1] == 0 else (given[2] * given[3] * given[4], 9)

@@ -5,7 +5,7 @@ convolution reads it, nor is a clamp or a sum behind what writes a map, nor an e
 one: each is done on the way. Means, which the coefficients of Shift-Max come from, are taken while the map is written.
 """
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 from typing import Any, Optional
 
@@ -15,40 +15,24 @@ from torch import Tensor, nn
 from micronet_mm.layers import SpatialAttention
 
 from ..layers import Affine, DeployShiftMax, DeployStem, Filters, Permutation
-from .convolutions import bias_of, group_weights, is_line, is_pointwise, line_weights, lines_of, numpy
+from .convolutions import (
+    axes,
+    bias_of,
+    group_weights,
+    has_step,
+    is_line,
+    is_pointwise,
+    line_weights,
+    lines_of,
+    numpy,
+    part_weights,
+)
 from .linear import check_weights, linear_weights, padded
 from .recording import Call, Recorder, UnsupportedError, Value
+from .resizing import is_smooth, picked_places
+from .sources import ANY, Fusion, Range, Source, map_of, range_of, vector
 from .stem import two_convolutions
-from .writing import MAP, VECTOR, WIDEST, Entry, Plan
-
-Range = tuple[float, float]
-ANY: Range = (-inf, inf)
-
-
-@dataclass(frozen=True)
-class Fusion:
-    """Shift-Max that is still to be done: its coefficients, its partners' places, J and K, and factors of places."""
-    coefficients: Optional[Entry] = None
-    partners: Optional[Entry] = None
-    J: int = 0
-    K: int = 0
-    factors: Optional[Entry] = None
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where the channels of a value are to be read.
-
-    Attributes:
-        map: whose channels they are.
-        order: channel i of the value is channel ``order[i]`` of the map; None if it is channel i.
-        fusion: Shift-Max that whoever reads them has to do.
-        expand: a convolution that is still to be done, and the range of what it gives.
-    """
-    map: Entry
-    order: Optional[np.ndarray] = None
-    fusion: Optional[Fusion] = None
-    expand: Optional[tuple[nn.Conv2d, Range]] = None
+from .writing import MAP, WIDEST, Entry, Plan
 
 
 def compile_plan(model: nn.Module, inputs: Sequence[Tensor], weights: str = 'float32') -> Plan:
@@ -86,6 +70,7 @@ class Compiler:
         self.vectors: dict[Value, Entry] = {}
         self.means: dict[Entry, Entry] = {}
         self.done: set[Call] = set()
+        self.laid: dict[tuple[nn.Conv2d, Callable], tuple[Any, ...]] = {}
         self.inputs: dict[Value, int] = {}
         for number, value in enumerate(inputs):
             entry = map_of(value)
@@ -203,18 +188,31 @@ class Compiler:
             value, added = self.added_behind(value) if range_ == ANY else (value, None)
             entry, mean = self.written(value)
             self.pointwise(source, call.layer, range_, entry, added, mean)
+        elif len(convs) == 1 and has_step(convs[0]):
+            self.take_convolution(call)
         else:
             conv = convs[0]
-            raise UnsupportedError(f'a convolution of {conv.kernel_size}, stride {conv.stride}, {conv.groups} groups')
+            raise UnsupportedError(f'a convolution of {conv.kernel_size}, stride {conv.stride}, dilation '
+                                   f'{conv.dilation}, {conv.groups} groups')
+
+    def take_convolution(self, call: Call) -> None:
+        """Over channels and places."""
+        source = self.at_hand(call.inputs[0])
+        value, range_ = self.range_behind(call.output)
+        value, added = self.added_behind(value) if range_ == ANY else (value, None)
+        self.plan.add('convolution', *axes(call.layer), *self.weights(call.layer, part_weights), *range_, source.map,
+                      self.places(source), self.made(value), added)
 
     def pointwise(self, source: Source, conv: nn.Conv2d, range_: Range, entry: Entry, added: Optional[Entry],
                   mean: Optional[Entry]) -> None:
         self.plan.add('pointwise', *self.weights(conv), *range_, *self.read(source), entry, added, mean)
 
-    def weights(self, conv: nn.Conv2d) -> tuple[Any, ...]:
-        """Groups, inputs and outputs of each, weights (groups, inputs, outputs), bias."""
-        weight = group_weights(conv)
-        return *weight.shape, self.plan.floats(weight), self.plan.floats(bias_of(conv))
+    def weights(self, conv: nn.Conv2d, lay: Callable[[nn.Conv2d], np.ndarray] = group_weights) -> tuple[Any, ...]:
+        """Groups, inputs and outputs of each, weights as they are to lie, bias. Heads share them between levels."""
+        if (conv, lay) not in self.laid:
+            self.laid[conv, lay] = (conv.groups, conv.in_channels // conv.groups, conv.out_channels // conv.groups,
+                                    self.plan.floats(lay(conv)), self.plan.floats(bias_of(conv)))
+        return self.laid[conv, lay]
 
     def take_lines(self, call: Call, vertical: list[nn.Conv2d]) -> None:
         """A vertical depthwise convolution and the horizontal one behind it."""
@@ -317,16 +315,20 @@ class Compiler:
         entry, mean = self.written(call.output)
         self.plan.add('elementwise', entry, *self.read(source), *range_of(call), None, mean)
 
-    def take_upsample(self, call: Call) -> None:
-        layer, settings = call.layer, call.settings
-        mode = layer.mode if layer else settings.get('mode', 'nearest')
-        aligned = layer.align_corners if layer else settings.get('align_corners')
-        value = call.inputs[0]
+    def take_resized(self, call: Call) -> None:
+        value, places = call.inputs[0], picked_places(call)
         channels, height, width = value.shape
-        if mode not in ('nearest', 'bilinear') or aligned or call.output.shape != (channels, 2 * height, 2 * width):
-            raise UnsupportedError(f'{mode} upsampling from {value.shape} to {call.output.shape}')
-        source = self.at_hand(value, natural=True)
-        self.plan.add('doubled', source.map, self.made(call.output), int(mode == 'bilinear'))
+        is_double = call.output.shape == (channels, 2 * height, 2 * width)
+        if is_double and is_smooth(call):
+            self.plan.add('doubled', self.at_hand(value, natural=True).map, self.made(call.output), 1)
+        elif places is None:
+            raise UnsupportedError(f'{call.kind if call.layer is None else call.layer} from {value.shape} to '
+                                   f'{call.output.shape}')
+        elif is_double and all(np.array_equal(each, np.arange(len(each)) // 2) for each in places):
+            self.plan.add('doubled', self.at_hand(value, natural=True).map, self.made(call.output), 0)
+        else:
+            self.plan.add('picked', self.at_hand(value, natural=True).map, self.made(call.output),
+                          *map(self.plan.ints, places))
 
     def take_add(self, call: Call) -> None:
         if len(call.inputs) != 2 or call.settings.get('alpha', 1) != 1 or call.inputs[0].shape != call.inputs[1].shape:
@@ -342,29 +344,10 @@ class Compiler:
         self.plan.add('elementwise', entry, *self.read(source), *ANY, added, mean)
 
 
-def map_of(value: Value) -> Entry:
-    if len(value.shape) != 3:
-        raise UnsupportedError(f'a tensor of shape {value.shape} where a map is needed')
-    return Entry(MAP, value.shape)
-
-
-def vector(channels: int) -> Entry:
-    return Entry(VECTOR, (channels, 1, 1))
-
-
-def range_of(call: Call) -> Optional[Range]:
-    """Of a clamp."""
-    if call.kind in (nn.ReLU6, 'relu6'):
-        return 0.0, 6.0
-    if call.kind in (nn.ReLU, 'relu'):
-        return 0.0, inf
-    return None
-
-
 HANDLERS: dict[Any, Callable[[Compiler, Call], None]] = {
     DeployStem: Compiler.take_stem, nn.Conv2d: Compiler.take_conv, Filters: Compiler.take_conv,
     Permutation: Compiler.take_permutation, DeployShiftMax: Compiler.take_shift_max, Affine: Compiler.take_linear,
     nn.Linear: Compiler.take_linear, nn.ReLU6: Compiler.take_clamp, nn.ReLU: Compiler.take_clamp,
-    nn.Upsample: Compiler.take_upsample, 'interpolate': Compiler.take_upsample,
+    nn.Upsample: Compiler.take_resized, 'interpolate': Compiler.take_resized, 'max_pool2d': Compiler.take_resized,
     'relu6': Compiler.take_clamp, 'relu': Compiler.take_clamp, 'mean': Compiler.take_mean, 'add': Compiler.take_add,
 }

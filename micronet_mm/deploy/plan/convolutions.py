@@ -1,4 +1,5 @@
 """Which convolutions a plan has steps for, and how their weights lie there."""
+from itertools import pairwise
 from typing import Optional
 
 import numpy as np
@@ -6,6 +7,7 @@ from torch import Tensor, nn
 
 from ..layers import Affine, Filters
 from .recording import Call
+from .writing import PART
 
 
 def is_pointwise(conv: nn.Conv2d) -> bool:
@@ -20,6 +22,28 @@ def is_line(conv: nn.Conv2d) -> bool:
     return (1 < conv.groups == conv.in_channels == conv.out_channels and settings[1 - axis] == (1, 1, 0)
             and k in (3, 5, 7) and stride in (1, 2) and padding == k // 2 and conv.dilation == (1, 1)
             and conv.padding_mode == 'zeros')
+
+
+def has_step(conv: nn.Conv2d) -> bool:
+    """Whether the general step is for it."""
+    return (all(1 <= k <= 7 for k in conv.kernel_size) and all(stride in (1, 2) for stride in conv.stride)
+            and conv.dilation == (1, 1) and conv.padding_mode == 'zeros')
+
+
+def axes(conv: nn.Conv2d) -> list[int]:
+    """Size of the kernel, stride, and zeros before the first value: along rows, then along columns."""
+    before = {'same': [(k - 1) // 2 for k in conv.kernel_size], 'valid': [0, 0]}.get(conv.padding, conv.padding)
+    return [number for axis in zip(conv.kernel_size, conv.stride, before) for number in axis]
+
+
+def part_weights(conv: nn.Conv2d) -> np.ndarray:
+    """As the general step reads them: (inputs, rows, columns, outputs) of each part of the outputs of each group."""
+    weight = numpy(conv.weight).reshape(conv.groups, -1, *conv.weight.shape[1:])
+    outputs = weight.shape[1]
+    parts = -(-outputs // PART)
+    bounds = [part * outputs // parts for part in range(parts + 1)]
+    return np.concatenate([np.moveaxis(group[begin:end], 0, -1).reshape(-1) for group in weight
+                           for begin, end in pairwise(bounds)])
 
 
 def lines_of(call: Call) -> Optional[list[nn.Conv2d]]:

@@ -47,8 +47,9 @@ class Call:
 # Functions, as PyTorch hands them to a mode, by the names that calls have.
 FUNCTIONS: dict[Callable, str] = {
     F.relu6: 'relu6', F.relu: 'relu', torch.relu: 'relu', F.hardswish: 'hardswish',
-    torch.add: 'add', Tensor.add: 'add', Tensor.__add__: 'add',
+    torch.add: 'add', Tensor.add: 'add', Tensor.__add__: 'add', Tensor.add_: 'add',
     Tensor.mean: 'mean', torch.mean: 'mean', F.interpolate: 'interpolate',
+    F.max_pool2d: 'max_pool2d',
 }
 # What gives its input back as far as a plan is concerned.
 SAME = {Tensor.float, Tensor.contiguous, F.dropout, Tensor.detach, Tensor.to}
@@ -95,6 +96,14 @@ class Recorder(TorchFunctionMode):
         self.kept.append(tensor)
         return self.known.setdefault(id(tensor), Value(tuple(tensor.shape[1:])))
 
+    def made(self, output: Tensor) -> Value:
+        """The value that a call has made. Whatever lies where it was written has become it."""
+        if id(output) not in self.known:
+            return self.note(output)
+        value, place = Value(tuple(output.shape[1:])), output.data_ptr()
+        self.known.update((id(tensor), value) for tensor in self.kept if tensor.data_ptr() == place)
+        return value
+
     def enter(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         self.inside += get_ident() == self.thread
 
@@ -103,7 +112,7 @@ class Recorder(TorchFunctionMode):
             return
         self.inside -= 1
         if self.inside == 0 and inputs and id(inputs[0]) in self.known and isinstance(output, Tensor):
-            self.calls.append(Call(type(layer), layer, (self.known[id(inputs[0])], ), self.note(output)))
+            self.calls.append(Call(type(layer), layer, (self.known[id(inputs[0])], ), self.made(output)))
 
     def __torch_function__(self, function: Callable, types: Any, args: tuple = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -119,7 +128,7 @@ class Recorder(TorchFunctionMode):
             self.known[id(output)] = read[0]
         elif function in FUNCTIONS and len(read) == len(tensors):
             settings = dict(enumerate(args[1:], 1), **kwargs)
-            self.calls.append(Call(FUNCTIONS[function], None, tuple(read), self.note(output), settings))
+            self.calls.append(Call(FUNCTIONS[function], None, tuple(read), self.made(output), settings))
         else:
             raise UnsupportedError(getattr(function, '__name__', str(function)))
         return output

@@ -26,11 +26,12 @@ from typing import Any, Optional, Union
 import numpy as np
 
 MAGIC, VERSION, HEADER = b'MICRONET', 2, 8
-WIDEST, TILE = 16, 64  # as in shapes.h
+WIDEST, TILE, PART = 16, 64, 12  # as in shapes.h
 MAP, VECTOR, FLOATS, INTS, HALVES, BYTES = range(6)
 IN_A_FLOAT = {HALVES: 2, BYTES: 4}
 OPERATIONS = {name: number for number, name in enumerate(
-    ('load', 'store', 'stem', 'pointwise', 'elementwise', 'lines', 'pool', 'linear', 'attend', 'doubled'))}
+    ('load', 'store', 'stem', 'pointwise', 'elementwise', 'lines', 'pool', 'linear', 'attend', 'doubled', 'convolution',
+     'picked'))}
 
 
 def rounded(count: int, step: int) -> int:

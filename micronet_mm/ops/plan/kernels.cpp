@@ -20,6 +20,7 @@ namespace PLAN_TARGET {
 #include "lines.h"
 #include "expanded_lines.h"
 #include "stem.h"
+#include "convolution.h"
 
 inline Floats hard_swish(Floats x) { return x * clamped(x + 3, {0, 6}) / 6; }
 
@@ -130,6 +131,15 @@ inline void doubled(const Map &x, bool smooth, const Map &y, float *scratch, Sha
         }
 }
 
+inline void picked(const Map &x, const int32_t *rows, const int32_t *columns, const Map &y, Share share) {
+    for (int64_t c = share.begin(y.C); c < share.end(y.C); ++c)
+        for (int64_t h = 0; h < y.H; ++h) {
+            const float *from = x.plane(c) + rows[h] * x.W;
+            float *to = y.plane(c) + h * y.W;
+            for (int64_t w = 0; w < y.W; ++w) to[w] = from[columns[w]];
+        }
+}
+
 template <int k>
 void expanded_lines_of(const Lines &conv, const Pointwise &expand, const Source &source, const Map &y, float *mean,
                        float *scratch, Share share) {
@@ -154,7 +164,7 @@ const Kernels kernels = {
         const auto run = conv.k == 3 ? expanded_lines_of<3> : conv.k == 5 ? expanded_lines_of<5> : expanded_lines_of<7>;
         run(conv, expand, source, y, mean, scratch, share);
     },
-    stem, pool, linear, attend, doubled};
+    stem, convolution, pool, linear, attend, doubled, picked};
 
 }  // namespace PLAN_TARGET
 }  // namespace plan

@@ -375,6 +375,33 @@ Step read_lines(Reader &reader) {
     };
 }
 
+Axis read_axis(Reader &reader) {
+    const int64_t k = reader.number(1, 7), stride = reader.number(1, 2);
+    return {k, stride, reader.number(0, LARGEST)};
+}
+
+Step read_convolution(Reader &reader) {
+    Convolution conv;
+    conv.rows = read_axis(reader), conv.columns = read_axis(reader);
+    conv.groups = reader.number(1, LARGEST), conv.inputs = reader.number(1, LARGEST);
+    conv.outputs = reader.number(1, LARGEST);
+    require(conv.groups * conv.inputs <= LARGEST && conv.groups * conv.outputs <= LARGEST, "a convolution is too large");
+    conv.w = reader.floats(conv.groups * conv.outputs * conv.inputs * conv.rows.k * conv.columns.k);
+    conv.bias = reader.floats(conv.groups * conv.outputs);
+    conv.range = reader.range();
+    const Tensor &x = reader.map();
+    const int32_t *order = reader.maybe_places(conv.groups * conv.inputs, x.C);
+    require(order || conv.groups * conv.inputs == x.C, "a map has other channels than its step needs");
+    const Tensor &y = reader.map(), *added = reader.maybe_like(y);
+    require(y.C == conv.groups * conv.outputs, "a convolution gives another shape");
+    reader.scratch(conv.scratch(Map{nullptr, x.C, x.H, x.W}, Map{nullptr, y.C, y.H, y.W}));
+    reader.works(y, conv.inputs * conv.rows.k * conv.columns.k);
+    return [=, &x, &y, &kernels = reader.plan.kernels](const Frame &frame) {
+        kernels.convolution(conv, x.map(frame.arena), order, y.map(frame.arena), map_or_none(added, frame.arena),
+                            frame.scratch, frame.share);
+    };
+}
+
 Step read_pool(Reader &reader) {
     const Tensor &x = reader.map(), &y = reader.vector(x.C);
     const Range range = reader.range();
@@ -421,9 +448,18 @@ Step read_doubled(Reader &reader) {
     };
 }
 
+Step read_picked(Reader &reader) {
+    const Tensor &x = reader.map(), &y = reader.map();
+    const int32_t *rows = reader.maybe_places(y.H, x.H), *columns = reader.maybe_places(y.W, x.W);
+    require(y.C == x.C && rows && columns, "a step lacks places");
+    return [=, &x, &y, &kernels = reader.plan.kernels](const Frame &frame) {
+        kernels.picked(x.map(frame.arena), rows, columns, y.map(frame.arena), frame.share);
+    };
+}
+
 typedef Step (*ReadStep)(Reader &);
-const ReadStep READ[] = {read_load,        read_store, read_stem,   read_pointwise_step,
-                         read_elementwise, read_lines, read_pool, read_linear, read_attend, read_doubled};
+const ReadStep READ[] = {read_load,        read_store, read_stem,   read_pointwise_step, read_elementwise, read_lines,
+                         read_pool,        read_linear, read_attend, read_doubled,        read_convolution, read_picked};
 
 // What a tensor takes of its memory.
 int64_t floats_of(const Tensor &tensor) {

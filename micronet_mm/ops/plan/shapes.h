@@ -13,6 +13,7 @@ namespace plan {
 
 constexpr int64_t WIDEST = 16;  // lanes of the widest vectors: a plan does not depend on the processor
 constexpr int64_t TILE = 64;    // outputs of a linear layer whose weights lie together
+constexpr int64_t READ = 128 * 1024;  // floats of inputs that stay in the second cache beside weights
 
 // Of tensors in a file; those from FLOATS on are its weights and places.
 enum Kind { MAP, VECTOR, FLOATS, INTS, HALVES, BYTES };
@@ -119,6 +120,60 @@ struct Linear {
     Range range;
 };
 
+// One axis of a convolution: taps, their step, and zeros before the first value. A stride of 2 reads places of even and of
+// odd number, its phases, each as a line of its own: what output o reads by tap t is place o + t / stride of phase
+// t % stride.
+struct Axis {
+    int64_t k, stride, before;
+
+    INLINE int64_t reach() const { return (k - 1) / stride; }
+    INLINE int64_t phases() const { return k < stride ? k : stride; }
+    // The places of a phase from the one on, to before the other, hold values; there are zeros beside them.
+    INLINE int64_t first(int64_t phase) const { return before <= phase ? 0 : (before - phase + stride - 1) / stride; }
+    INLINE int64_t end(int64_t phase, int64_t size) const { return (size + before - phase + stride - 1) / stride; }
+};
+
+// A convolution over channels and places, with numbers of each group. Of each part of the outputs of a group the weights
+// lie as they are read, (inputs, rows, columns, outputs of the part).
+struct Convolution {
+    const float *w, *bias;
+    int64_t groups, inputs, outputs;
+    Axis rows, columns;
+    Range range;
+
+    static constexpr int64_t PART = 12;  // outputs at most
+
+    // Rows of what is read lie in one line. The zeros behind one are those before the next: they are as many as it takes.
+    INLINE int64_t pitch(int64_t read, int64_t made) const {
+        int64_t pitch = made;
+        for (int64_t t = 0; t < columns.k; ++t) {
+            const int64_t phase = t % columns.stride, reach = made + t / columns.stride;
+            const int64_t end = columns.end(phase, read), values = end < reach ? end : reach;
+            const int64_t apart = reach - columns.first(phase), least = values < apart ? apart : values;
+            pitch = pitch < least ? least : pitch;
+        }
+        return pitch;
+    }
+    INLINE int64_t phases() const { return rows.phases() * columns.phases(); }
+    // Rows of the output at a time: as many as fit, or else so many that rows are not read too often.
+    INLINE int64_t strip(const Map &x, const Map &y) const {
+        constexpr int64_t least = 4;
+        const int64_t fit = READ / (inputs * phases() * pitch(x.W, y.W)) - rows.reach(), count = fit < least ? least : fit;
+        return count < y.H ? count : y.H;
+    }
+    // Floats of a strip of an output, and of a phase of an input. An odd number of lines of the cache keeps channels from
+    // lying on one another there.
+    INLINE int64_t line(const Map &x, const Map &y) const {
+        return rounded(strip(x, y) * pitch(x.W, y.W), WIDEST) + WIDEST;
+    }
+    INLINE int64_t plane(const Map &x, const Map &y) const {
+        return rounded(line(x, y) + rows.reach() * pitch(x.W, y.W) + columns.reach(), 2 * WIDEST) + WIDEST;
+    }
+    INLINE int64_t scratch(const Map &x, const Map &y) const {
+        return inputs * phases() * plane(x, y) + PART * line(x, y);
+    }
+};
+
 // The steps, of one image; each thread does its share, in a scratch of its own. What is added is a map like y; mean (C) takes
 // the means of its planes. Both may be null.
 struct Kernels {
@@ -129,10 +184,15 @@ struct Kernels {
     void (*expanded_lines)(const Lines &, const Pointwise &expand, const Source &, const Map &y, float *mean, float *scratch,
                            Share);
     void (*stem)(const Stem &, const float *image, int64_t C, int64_t H, int64_t W, const Map &y, float *scratch, Share);
+    // Channel order[i] of the map, if there is an order, is read as channel i.
+    void (*convolution)(const Convolution &, const Map &x, const int32_t *order, const Map &y, const Map &added,
+                        float *scratch, Share);
     void (*pool)(const Map &x, const Range &, bool swish, float *y, Share);
     void (*linear)(const Linear &, const float *x, float *y, Share);
     void (*attend)(const Map &x, float temperature, float *y, Share);
     void (*doubled)(const Map &x, bool smooth, const Map &y, float *scratch, Share);
+    // Row rows[h] and column columns[w] of what is read become row h and column w.
+    void (*picked)(const Map &x, const int32_t *rows, const int32_t *columns, const Map &y, Share);
 };
 
 }  // namespace plan
