@@ -42,10 +42,10 @@ def demo_models(work_dirs: Path, folder: Path) -> list[Offer]:
     make_folder(folder)
     MMLogger.get_current_instance().setLevel('WARNING')  # one line a model is enough
     offers = []
-    for name, (work_dir, untrained) in DEMOS.items():
+    for name, (work_dir, always) in DEMOS.items():
         config = CONFIGS / f'{name}.py'
         checkpoint = newest_good_checkpoint(work_dirs / work_dir) if (work_dirs / work_dir).is_dir() else None
-        if checkpoint or untrained:
+        if checkpoint or always:
             offers.append(offer(config, checkpoint, folder))
             print(f'{name}: {checkpoint or f"random weights; make {work_dir} trains it"}')
     return offers
