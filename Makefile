@@ -3,12 +3,14 @@
 # make demo-micro install, then train and evaluate a detector of Micro-Blocks on generated pictures
 # make demo-path   install, then train the six networks of Table 2 on handwritten digits, three seeds each
 # make demo-pose   install, then train and evaluate keypoints with MicroNet-M0 on generated pictures
+# make demo-web    install, then serve a page in the browser that runs the demos' models on pictures and the camera
 # make tables      count the paper's tables anew into docs/paper_tables.md, detectors into docs/detector_costs.md, and all
 #                  configs into model-index.yml and configs/metafiles
 # make ablation    install, then train the detector of demo-micro with one part exchanged, three seeds each
 # make figures     draw the paper's figures anew into docs/figures
 # make test        install, then lint and test
 # make proofs      the slow tests: what the demos promise
+# make demo-web-test  the page's tests, in Chromium (Debian: apt install chromium chromium-driver)
 # make sanitize    the tests of operators and plans under the address and undefined-behaviour sanitizers
 # make arm         plans on ARM, by an emulator (Debian: apt install g++-aarch64-linux-gnu qemu-user)
 # make test-onedl  the tests on the maintained line of MMLab, in .venv-onedl
@@ -19,13 +21,15 @@ VENV ?= .venv
 export MMCV ?= lite
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready-$(MMCV)
+WEB_READY := $(VENV)/.ready-web-$(MMCV)
 FIGURES := data/figures
 DIGITS := data/digits
 DEMO := work_dirs/demo
 POSE := work_dirs/demo-pose
 MICRO := work_dirs/demo-micro
 
-.PHONY: env demo demo-cls demo-micro demo-path demo-pose ablation tables figures test test-onedl lint proofs sanitize arm
+.PHONY: env demo demo-cls demo-micro demo-path demo-pose demo-web demo-web-test ablation tables figures test test-onedl
+.PHONY: lint proofs sanitize arm
 
 env: $(READY)
 
@@ -89,6 +93,18 @@ demo-pose: $(READY) $(FIGURES)/annotations/train.json
 	$(PY) tools/draw_poses.py configs/demo/keypoint_micronet_m0_demo.py $$(cat $(POSE)/last_checkpoint) \
 		--out-dir $(POSE)/pictures
 	$(PY) tools/demo_report.py $(POSE) --pictures $(POSE)/pictures
+
+$(WEB_READY): requirements/web.txt $(READY)
+	$(PY) -m pip install --quiet --constraint requirements/constraints-$(MMCV).txt --requirement $<
+	@touch $@
+
+# ARGS='--models FOLDER' serves other files; see docs/demo_web.md.
+demo-web: $(WEB_READY)
+	$(PY) -W ignore tools/demo_web.py $(ARGS)
+
+demo-web-test: $(WEB_READY)
+	$(PY) -m pip install --quiet --constraint requirements/constraints-$(MMCV).txt --requirement requirements/web-tests.txt
+	MICRONET_WEB_REQUIRED=1 $(PY) -m pytest tests/test_demo_web.py
 
 demo: $(READY) $(FIGURES)/annotations/train.json
 	$(PY) tools/train.py configs/demo/retinanet_micronet_m3_demo.py --work-dir $(DEMO)

@@ -10,7 +10,8 @@ HERE = Path(__file__).parent
 LINES = ('lite', 'onedl')  # of MMLab; one of them must be chosen
 EXTRAS = ('det', 'pose', 'cls', 'timm', 'export', 'tests')
 RIVALS = ('benchmark',)  # to compare with, so not part of 'all'
-APART = ('core', 'runtime')  # micronet_mm where MMLab is in place; micronet_runtime, which needs neither
+# micronet_mm where MMLab is in place; micronet_runtime, which needs neither; the page of micronet_web, upon either
+APART = ('core', 'runtime', 'web', 'web-tests')
 MIM = ('configs', 'tools', 'model-index.yml', 'CHANGELOG.md')  # what a wheel holds in micronet_mm/.mim
 
 
@@ -49,7 +50,7 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     python_requires='>=3.10',
-    packages=find_packages(include=['micronet_mm', 'micronet_mm.*', 'micronet_runtime']),
+    packages=find_packages(include=['micronet_mm', 'micronet_mm.*', 'micronet_runtime', 'micronet_web']),
     py_modules=['micronet_mm_autoload', 'micronet_mm_console', 'micronet_mm_process'],
     entry_points={
         'torch.backends': ['micronet_mm = micronet_mm_autoload:autoload'],

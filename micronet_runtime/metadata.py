@@ -41,6 +41,8 @@ class Metadata:
         score_threshold: above which a detector's boxes count.
         raw: whether the outputs are maps, which nothing here decodes.
         quantization: 'int8', of a plan also 'bfloat16', or None for a file of floats.
+        madds: multiply-adds of one pass of the network, if the file has them.
+        madds_size: (H, W) of the image that they are of.
     """
     task: str
     arch: Optional[str]
@@ -59,6 +61,8 @@ class Metadata:
     score_threshold: float = 0.0
     raw: bool = False
     quantization: Optional[str] = None
+    madds: Optional[int] = None
+    madds_size: Optional[tuple[int, int]] = None
 
     def describe(self) -> str:
         """Lines of text for people."""
@@ -71,6 +75,8 @@ class Metadata:
                  'preprocess': json.dumps(self.preprocess)}
         if self.quantization:
             lines['quantization'] = self.quantization
+        if self.madds is not None:
+            lines['multiply-adds'] = f'{self.madds:,} at {self.madds_size[0]} x {self.madds_size[1]}'
         if self.classes:
             more = [f'and {len(self.classes) - MOST} more'] if len(self.classes) > MOST else []
             lines[f'{len(self.classes)} classes'] = ', '.join([*self.classes[:MOST], *more])
@@ -118,6 +124,9 @@ def _parsed(given: dict) -> Metadata:
     size = source['size']
     keys = ('person', 'max_per_image', 'score_threshold', 'raw', 'quantization')
     options = {key: given[key] for key in keys if key in given}
+    if cost := given.get('madds'):
+        height, width = cost['size']
+        options |= {'madds': int(cost['number']), 'madds_size': (int(height), int(width))}
     return Metadata(
         task=task, arch=given.get('arch'), version=str(given.get('version')),
         size=None if size is None else (int(size[0]), int(size[1])), batch=source['batch'],

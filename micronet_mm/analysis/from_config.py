@@ -48,3 +48,20 @@ def data_samples(scope: Optional[str], model: nn.Module, height: int, width: int
     size = (height, width)
     return [DetDataSample(metainfo=dict(img_shape=size, ori_shape=size, pad_shape=size, batch_input_shape=size,
                                         scale_factor=(1.0, 1.0)))]
+
+
+def madds(cfg: Config, description: dict[str, Any], size: Optional[tuple[int, int]]) -> dict[str, Any]:
+    """What an exported file says that it costs.
+
+    Args:
+        cfg: of the model.
+        description: of the file, as :func:`micronet_mm.deploy.contract.describe` returns it.
+        size: height and width of its images. Where that is open the scale that a detector is tested at counts.
+
+    Returns:
+        ``number`` of multiply-adds of one pass of the network, and the ``size`` [H, W] of the image.
+    """
+    height, width = size or sorted((description.get('preprocess') or {}).get('scale') or (320, 320))
+    cost = count_config(cfg, (height, width))
+    total = cost.within('backbone') if description['task'] == 'features' else cost.total
+    return dict(number=total.madds, size=[height, width])

@@ -8,15 +8,16 @@ A name that ends in .plan makes a plan of a MicroNet instead, for the shared lib
 of one size in float32; keypoints and boxes are decoded by the runtime (docs/runtime.md).
 """
 import argparse
+from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from mmengine.runner import load_checkpoint
 from torch import Tensor, nn
 
 from micronet_mm import __version__
-from micronet_mm.analysis.from_config import build_model
+from micronet_mm.analysis.from_config import build_model, madds
 from micronet_mm.checkpoint import check_fits
 from micronet_mm.checkpoint.atomic import make_folder_of, refuse_to_overwrite, written_atomically
 from micronet_mm.checkpoint.safe_globals import allow_named
@@ -31,7 +32,7 @@ from micronet_mm.engine.preflight import find_dicts, require
 from .export_plan import beside, check_plan, prepare_for_plan, write_plan
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(arguments: Optional[Sequence[str]] = None) -> argparse.Namespace:
     parser = config_parser(__doc__)
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('out', type=Path, metavar='OUT', help='OUT.onnx or OUT.plan')
@@ -49,7 +50,7 @@ def parse_args() -> argparse.Namespace:
                         help='quantize to 8 bits, calibrated on the images in a folder (docs/int8.md)')
     parser.add_argument('--weights', choices=WEIGHTS,
                         help='type of the weights of linear layers in a plan (default: float32)')
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     if args.int8 and (args.raw or args.backbone):
         parser.error('--int8: images are prepared, and results compared, for models with their decoding alone; leave '
                      '--raw and --backbone out')
@@ -103,6 +104,7 @@ def export(args: argparse.Namespace) -> str:
     description = contract.describe(
         cfg, task, model, None if open_size else size, None if open_batch else args.batch, not args.normalized,
         __version__, args.raw) | decoding
+    description['madds'] = madds(cfg, description, size)
     decoded = assemble(cfg, task, deepcopy(model), False, not args.normalized, deploy=False) if decodes else None
     if plan:
         prepare_for_plan(model, task, args.raw)
