@@ -8,6 +8,7 @@
 #                  configs into model-index.yml and configs/metafiles
 # make ablation    install, then train the detector of demo-micro with one part exchanged, three seeds each
 # make figures     draw the paper's figures anew into docs/figures
+# make docs        build the pages of docs/, README and the API into site/
 # make test        install, then lint and test
 # make proofs      the slow tests: what the demos promise
 # make demo-web-test  the page's tests, in Chromium (Debian: apt install chromium chromium-driver)
@@ -28,7 +29,7 @@ DEMO := work_dirs/demo
 POSE := work_dirs/demo-pose
 MICRO := work_dirs/demo-micro
 
-.PHONY: env demo demo-cls demo-micro demo-path demo-pose demo-web demo-web-test ablation tables figures test test-onedl
+.PHONY: env demo demo-cls demo-micro demo-path demo-pose demo-web demo-web-test ablation tables figures docs test test-onedl
 .PHONY: lint proofs sanitize arm
 
 env: $(READY)
@@ -44,6 +45,9 @@ tables: $(READY)
 
 figures: $(READY)
 	$(PY) -W ignore tools/paper_figures.py --out-dir docs/figures
+
+docs: $(READY)
+	$(PY) -W ignore -m sphinx -W --keep-going -q docs site
 
 lint: $(READY)
 	$(PY) -m ruff check .

@@ -8,7 +8,7 @@ from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
 LINES = ('lite', 'onedl')  # of MMLab; one of them must be chosen
-EXTRAS = ('det', 'pose', 'cls', 'timm', 'export', 'tests')
+EXTRAS = ('det', 'pose', 'cls', 'timm', 'export', 'tests', 'docs')
 RIVALS = ('benchmark',)  # to compare with, so not part of 'all'
 # micronet_mm where MMLab is in place; micronet_runtime, which needs neither; the page of micronet_web, upon either
 APART = ('core', 'runtime', 'web', 'web-tests')

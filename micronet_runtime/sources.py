@@ -96,7 +96,7 @@ def read(source: Source) -> Iterator[Frame]:
     Of several, one that cannot be read is named on stderr (the log 'micronet_runtime') and left out.
 
     Raises:
-        MissingInputError, InputError: as :func:`list_inputs`; later, if nothing at all can be read.
+        MissingInputError, InputError: as ``list_inputs``; later, if nothing at all can be read.
     """
     return read_inputs(list_inputs(source), source)
 

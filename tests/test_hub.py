@@ -151,6 +151,14 @@ def test_a_backbone_and_a_whole_detector_bring_weights(tmp_path):
         assert all(torch.equal(value, backbone[name]) for name, value in model.backbone.state_dict().items())
 
 
+@pytest.mark.parametrize('settings', [dict(width=0.5), dict(in_chans=1), dict(spatial=True), dict(J=1, K=1)], ids=str)
+def test_networks_of_other_settings_take_their_own_weights(settings, tmp_path):
+    model = lively(micronet_mm.create_model('micronet_m0', num_classes=3, **settings)).float()
+    torch.save(model.state_dict(), tmp_path / 'own.pth')
+    again = micronet_mm.create_model('micronet_m0', pretrained=tmp_path / 'own.pth', num_classes=3, **settings)
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in model.state_dict().items())
+
+
 def test_a_head_for_other_classes_keeps_its_first_layer(converted):
     model = micronet_mm.create_model('micronet_m0', pretrained=converted['m0'], num_classes=4)
     stored = torch.load(converted['m0'])['state_dict']

@@ -241,10 +241,6 @@ def in_one_folder(figures, root, kind, change):
         (root / f'{split}.json').write_text(json.dumps(content))
 
 
-def test_the_documented_detector_is_that_of_readme():
-    assert CONFIGS[0] in (ROOT / 'README.md').read_text()
-
-
 @pytest.mark.parametrize('index', [0, 1], ids=['retinanet', 'micro_det'])
 def test_the_documented_detectors_train(index, figures, tmp_path):
 

@@ -33,7 +33,7 @@ class Complexity:
 
     Attributes:
         modules: name in ``named_modules()`` -> cost, for the modules that cost anything.
-        kinds: name -> kind of layer, see :func:`kind_of`.
+        kinds: name -> kind of layer, see ``kind_of``.
     """
     modules: dict[str, Cost]
     kinds: dict[str, str]

@@ -177,7 +177,7 @@ def markdown(table: str, counted: list[Counted]) -> str:
     """The table as Markdown."""
     cells = [detector_cells(line) if line.detector else model_cells(line) for line in counted]
     header = [*(name for name, _ in cells[0]), f'{TABLES[table].metric} (the paper)']
-    lines = [f'### Table {table}: {TABLES[table].title}', '',
+    lines = [f'## Table {table}: {TABLES[table].title}', '',
              f'| model | config | {" | ".join(header)} |', '|---' * (len(header) + 2) + '|']
     for (row, _, _), values in zip(counted, cells):
         accuracy = '-' if row.accuracy is None else row.accuracy

@@ -38,7 +38,9 @@ def encode(value: Any) -> Any:
         return {'@tuple': [encode(entry) for entry in value]}
     if isinstance(value, list):
         return [encode(entry) for entry in value]
-    if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in 'biuf':
+    if isinstance(value, np.generic):
+        return encode(value.item())
+    if isinstance(value, np.ndarray) and value.dtype.kind in 'biuf':
         return {'@array': [str(value.dtype), list(value.shape), value.ravel().tolist()]}
     raise TypeError(f'{type(value).__name__} has no place in JSON')
 

@@ -10,7 +10,7 @@ from mmengine.registry import DATASETS
 from mmengine.utils import get_installed_path
 
 DATA_ADVICE = ("Download the dataset or link it there, or name another place with --cfg-options "
-               "{loader}.dataset.data_root=... (see 'Datasets' in README.md).")
+               "{loader}.dataset.data_root=... (see docs/datasets.md).")
 
 
 def check_files(cfg: Config, loaders: Sequence[str], evaluators: Sequence[str]) -> None:
@@ -43,7 +43,7 @@ def check_files(cfg: Config, loaders: Sequence[str], evaluators: Sequence[str]) 
             require(
                 init['checkpoint'], 'the initialization (init_cfg) of the model',
                 'Convert the released weights with tools/convert_checkpoint.py, name another file, or see '
-                "'From scratch' in README.md.")
+                "'From scratch' in docs/training.md.")
 
 
 def find_dicts(node: Any, key: str) -> Iterator[Mapping]:

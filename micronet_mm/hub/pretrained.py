@@ -9,7 +9,6 @@ from torch import Tensor
 
 from micronet_mm.checkpoint import read_weights, released_as_ours
 from micronet_mm.checkpoint.compatibility import blame
-from micronet_mm.models.micronet import find_weights
 
 from .network import TimmMicroNet
 
@@ -62,7 +61,8 @@ def fitting_tensors(tensors: Mapping[str, Tensor], model: TimmMicroNet) -> dict[
     ``pretrained_filter_fn`` too.
     """
     tensors = released_as_ours(tensors)
-    _, prefix = find_weights(tensors)
+    first = 'stem.vertical.conv.weight'
+    prefix = next((name.removesuffix(first) for name in tensors if name.endswith(first)), BACKBONE)
     own = model.state_dict()
     found = {}
     for name, value in tensors.items():

@@ -30,7 +30,7 @@ class MicroFactorizedDepthwiseConv(Chain):
     Micro-Block-A widens without a pointwise convolution.
 
     Args:
-        in_channels: C.
+        in_channels: C, their number.
         expansion: (e1, e2), filters per channel of the k x 1 and of the 1 x k half.
         kernel_size: k, odd.
         stride: of both halves, each along its own axis.
@@ -72,7 +72,7 @@ class MicroFactorizedPointwiseConv(Chain):
     input channel along exactly one path, for 2 * C^2 / (R * G) multiply-adds a position.
 
     Args:
-        in_channels: C.
+        in_channels: C, their number.
         out_channels: defaults to ``in_channels``.
         reduction: R; the hidden width is C / R.
         groups: G, a divisor of all three widths; defaults to Eq. 3.

@@ -40,7 +40,7 @@ class ShiftMax(ScriptableModule):
         a = a_0 + 4 (\mathrm{hard\_sigmoid}(z) - 0.5)
 
     Args:
-        channels: C.
+        channels: C, their number.
         groups: G of the shifts, a divisor of C. Defaults to Eq. 3 with R = 1: about sqrt(C).
         J: number of shifts fused, the unshifted input included.
         K: number of fusions to choose from.

@@ -15,7 +15,7 @@ class SpatialAttention(ScriptableModule):
     .. math:: \pi_i = \min(\gamma \, \mathrm{softmax}_i(\mathrm{conv}(x) / \tau), 1), \quad \gamma = H W / 3
 
     Args:
-        channels: C.
+        channels: C, their number.
         temperature: tau.
         init_cfg: as in MMEngine's BaseModule.
 

@@ -100,7 +100,7 @@ class MicroBlockA(Chain):
 
     Args:
         in_channels: Cin.
-        out_channels: C.
+        out_channels: C, their number.
         kernel_size: k of the depthwise convolution.
         stride: of the depthwise convolution.
         expansion: (e1, e2); the hidden width is Cin * e1 * e2.
@@ -156,7 +156,7 @@ class MicroBlockB(Chain):
 
     Args:
         in_channels: Cin.
-        out_channels: C.
+        out_channels: C, their number.
         kernel_size: k of the depthwise convolution.
         stride: of the depthwise convolution.
         expansion: (e1, e2); the hidden width is Cin * e1 * e2.
@@ -223,7 +223,7 @@ class MicroBlockE(Chain):
 
     Args:
         in_channels: Cin.
-        out_channels: C.
+        out_channels: C, their number.
         groups1: (g1, g2), groups of the convolution and of A3. Defaults to Eq. 3.
         dynamic: which of (A1, A2, A3) are Dynamic Shift-Max; a block of this kind has A3 alone.
         reduction: R of A3.

@@ -9,7 +9,7 @@ from .deployable import Deployable
 
 
 class MicroNetClsHead(ClsHead, Deployable):
-    """:class:`MicroNetClassifier` with mmpretrain's loss, accuracy and predictions.
+    """:class:`~micronet_mm.models.MicroNetClassifier` with mmpretrain's loss, accuracy and predictions.
 
     Registered as ``MicroNetClsHead`` in MMEngine's root ``MODELS``. It pools by itself: an ImageClassifier with this
     head has no neck.

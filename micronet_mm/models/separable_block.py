@@ -13,7 +13,7 @@ class SeparableBlock(DepthwiseSeparableConvModule):
 
     Args:
         in_channels: Cin.
-        out_channels: C.
+        out_channels: C, their number.
         kernel_size: k of the depthwise convolution, odd.
         stride: of the depthwise convolution.
         expansion: taken and not used: there is nothing wider in between.
