@@ -16,7 +16,7 @@ from micronet_mm.models import ARCHS, MicroNet, MicroNetClassifier
 
 WRONG_ARCH = "weights of MicroNet with arch='m0', but this network has arch='m3'"
 NO_PREFIX = r"by names that begin with 'backbone\.': add prefix='backbone\.' to init_cfg"
-NOT_CONVERTED = 'is a MicroNet as the authors released it, .* convert it with tools/convert_checkpoint.py'
+NOT_CONVERTED = 'is a MicroNet as the authors released it, .* convert it with micronet-mm convert'
 
 
 def pretrained(path, prefix='backbone.'):

@@ -110,7 +110,7 @@ def load_from_local(filename: str, map_location: Any) -> Any:
         content = stored = without_wrappers(content)
     if stored and RELEASED_NAME in stored:
         raise CheckpointError(f'{filename} is a MicroNet as the authors released it, whose tensors have other names: '
-                              'convert it with tools/convert_checkpoint.py, or '
+                              'convert it with micronet-mm convert, or '
                               'micronet_mm.checkpoint.convert_checkpoint(file, new_file), and give the new file.')
     return content
 

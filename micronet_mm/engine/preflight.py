@@ -42,7 +42,7 @@ def check_files(cfg: Config, loaders: Sequence[str], evaluators: Sequence[str]) 
         if init.get('type') == 'Pretrained':
             require(
                 init['checkpoint'], 'the initialization (init_cfg) of the model',
-                'Convert the released weights with tools/convert_checkpoint.py, name another file, or see '
+                'Convert the released weights with micronet-mm convert, name another file, or see '
                 "'From scratch' in docs/training.md.")
 
 
