@@ -149,7 +149,7 @@ def test_tools_set_how_threads_wait_before_pytorch_is_loaded_and_never_against_t
         names = [node.names[0].name if isinstance(node, ast.Import) else node.module for node in nodes
                  if isinstance(node, (ast.Import, ast.ImportFrom))]
         names = [name for name in names if name.partition('.')[0] not in sys.stdlib_module_names]
-        assert names[0] == '_process' or not {name.partition('.')[0] for name in names} & {
+        assert names[:1] == ['_process'] or not {name.partition('.')[0] for name in names} & {
             'micronet_mm', 'mmcv', 'mmengine', 'torch'}, tool
     show = 'import _process, os; print(*[os.environ.get(key) for key in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")])'
     plain = {key: value for key, value in os.environ.items() if key not in ('OMP_WAIT_POLICY', 'GOMP_SPINCOUNT')}
