@@ -108,7 +108,7 @@ def test_pdparams_of_other_orders_and_types_are_read(tmp_path):
 def test_pdparams_serve_create_model_and_are_refused_with_advice_elsewhere(converted, tmp_path):
     source = write_pdparams(tmp_path / 'm0.pdparams', as_paddle(released_state_dict('m0')))
     assert equal(create_model('micronet_m0', source).state_dict(), torch.load(converted['m0'])['state_dict'])
-    with pytest.raises(CheckpointError, match=r'other names: convert it with tools/convert_checkpoint\.py'):
+    with pytest.raises(CheckpointError, match=r'other names: convert it with micronet-mm convert'):
         CheckpointLoader.load_checkpoint(str(source))
 
 
