@@ -5,6 +5,7 @@ import runpy
 import shlex
 import shutil
 import sys
+from functools import cache
 from importlib.util import find_spec
 
 import cv2
@@ -37,7 +38,7 @@ def lines_of_code(text):
     return [line.strip() for line in re.findall(r'^ {4}(\S.*)$', text, re.M)]
 
 
-TOOLS = r'(?:^|\s)(tools/\w+\.py|-m micronet_runtime|micronet-mm [\w-]+) ([^#]*)'
+TOOLS = r'^(?:.*\s)?(tools/\w+\.py|-m micronet_runtime|micronet-mm [\w-]+) ([^#]*)'
 COMMANDS = sorted({(found[1], ' '.join(found[2].split())) for text in PAGES.values() for line in lines_of_code(text)
                    if (found := re.search(TOOLS, line))})
 
@@ -160,29 +161,25 @@ class Parsed(Exception):
     """Thrown in the place of what a tool would do."""
 
 
-@pytest.fixture(scope='module')
-def parsers():
-    """Command -> its parser, taken from the tool as it is about to read its arguments."""
+@cache
+def parser_of(command):
+    """Taken from the tool as it is about to read its arguments."""
     def stop(self, args=None, namespace=None):
         raise Parsed(self)
 
-    found = {}
-    with pytest.MonkeyPatch.context() as patch:
+    program, *subcommand = command.removeprefix('-m ').replace('micronet-mm', 'micronet_mm_console').split()
+    run = runpy.run_path if program.endswith('.py') else runpy.run_module
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Parsed) as parsed:
         patch.chdir(ROOT)
         patch.setattr(argparse.ArgumentParser, 'parse_args', stop)
-        for command in {command for command, _ in COMMANDS}:
-            program, *subcommand = command.removeprefix('-m ').replace('micronet-mm', 'micronet_mm_console').split()
-            patch.setattr(sys, 'argv', [program, *subcommand])
-            run = runpy.run_path if program.endswith('.py') else runpy.run_module
-            with pytest.raises(Parsed) as parsed:
-                run(program, run_name='__main__')
-            found[command] = parsed.value.args[0]
-    return found
+        patch.setattr(sys, 'argv', [program, *subcommand])
+        run(program, run_name='__main__')
+    return parsed.value.args[0]
 
 
 @pytest.mark.parametrize(('command', 'arguments'), COMMANDS, ids=map(' '.join, COMMANDS))
-def test_commands_are_understood(command, arguments, parsers):
-    parsers[command].parse_args(shlex.split(arguments))
+def test_commands_are_understood(command, arguments):
+    parser_of(command).parse_args(shlex.split(arguments))
 
 
 @pytest.mark.skipif(not find_spec('sphinx') or not find_spec('furo'), reason="needs the extra 'docs'")
