@@ -19,14 +19,12 @@ from . import datasets, layers, models, standins
 from .checkpoint import allow_mmengine_checkpoints
 from .engine import hooks, optim_wrapper
 from .hub import create_model, list_models
-from .hub.mmpretrain import tell_mmpretrain
-from .packaged import teach_mmengine
+from .packaged import teach_mmlab
 from .version import __version__
 
 __all__ = ['__version__', 'create_model', 'datasets', 'hooks', 'layers', 'list_models', 'models', 'optim_wrapper',
            'standins']
 
 standins.put_in_place()
-teach_mmengine()
+teach_mmlab()
 allow_mmengine_checkpoints()
-tell_mmpretrain()

@@ -3,8 +3,11 @@
 A wheel holds them in ``.mim``, where MMLab's packages have theirs; a checkout has them beside the package. Nothing of
 this package or of MMEngine is imported here, since micronet_mm_autoload.py loads this file by itself.
 """
+import json
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
@@ -99,10 +102,22 @@ def teach_get_config(module: ModuleType) -> None:
     module.get_config = get_config_of_ours_too
 
 
+def teach_model_hub(module: ModuleType) -> None:
+    """Have mmpretrain's ``get_model`` and ``list_models`` know the names of ``micronet_mm.create_model``."""
+    models = [dict(Name=name.removeprefix('imagenet_'), Config=str(packaged_config(name)),
+                   Results=[dict(Task='Image Classification', Dataset='ImageNet-1k')])
+              for name in config_names() if name.startswith('imagenet_micronet_')]
+    with suppress(OSError), tempfile.TemporaryDirectory() as folder:  # the hub reads nothing but files
+        index = Path(folder) / 'model-index.yml'
+        index.write_text(json.dumps(dict(Models=models)))  # which YAML is
+        module.ModelHub.register_model_index(index)
+
+
 # What is taught to which module, and the name that is there when it is complete.
 LESSONS: dict[str, tuple[Callable[[ModuleType], None], str]] = {
     'mmengine.config.config': (teach_bases, 'Config'),
     'mmengine.hub.hub': (teach_get_config, 'get_config'),
+    'mmpretrain.apis.model': (teach_model_hub, 'list_models'),
 }
 
 
@@ -115,7 +130,7 @@ def teach(module: ModuleType) -> None:
 
 
 class LessonFinder(MetaPathFinder):
-    """Finds MMEngine's modules as ever, and teaches them when they are loaded."""
+    """Finds MMLab's modules as ever, and teaches them when they are loaded."""
 
     def find_spec(self, fullname: str, path: Optional[Sequence[str]] = None,
                   target: Optional[ModuleType] = None) -> Optional[ModuleSpec]:
@@ -131,8 +146,8 @@ class LessonFinder(MetaPathFinder):
         return spec
 
 
-def teach_mmengine() -> None:
-    """Called when ``micronet_mm`` is imported, or PyTorch, by micronet_mm_autoload.py; MMEngine is not imported."""
+def teach_mmlab() -> None:
+    """Called when ``micronet_mm`` is imported, or PyTorch, by micronet_mm_autoload.py; nothing of MMLab is imported."""
     # This module may be there under two names.
     if not any(type(finder).__name__ == LessonFinder.__name__ for finder in sys.meta_path):
         sys.meta_path.insert(0, LessonFinder())

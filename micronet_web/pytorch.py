@@ -7,21 +7,20 @@ timed.
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Optional
+from typing import Optional
 
 import numpy as np
 import torch
-from mmengine.config import Config
-from mmengine.runner import load_checkpoint
 from torch import nn
 
 from micronet_mm import __version__
-from micronet_mm.analysis.from_config import build_model, madds
-from micronet_mm.checkpoint import CheckpointError, allow_named, check_fits
+from micronet_mm.analysis.from_config import madds
+from micronet_mm.checkpoint import CheckpointError, allow_named
+from micronet_mm.commands.trained import load_trained, untrained_model
 from micronet_mm.deploy import contract
 from micronet_mm.deploy.assemble import assemble, default_size
 from micronet_mm.engine.cli import read_config
-from micronet_mm.engine.preflight import find_dicts, require
+from micronet_mm.engine.preflight import require
 from micronet_runtime import InputError, Model
 from micronet_runtime.metadata import parse
 
@@ -72,7 +71,8 @@ class TorchModel(Model):
             cfg = read_config(config)
             allow_named(cfg.get('safe_globals') or [])
             task, size = contract.task_of(cfg), default_size(cfg)
-            model = load(cfg, checkpoint)
+            require(checkpoint, 'the page', 'Name an existing checkpoint.')
+            model = load_trained(untrained_model(cfg), checkpoint)
             batch = 1 if task == 'detection' else None
             description = contract.describe(cfg, task, model, size, batch, True, __version__, raw=False)
             description['madds'] = madds(cfg, description, size)
@@ -80,15 +80,3 @@ class TorchModel(Model):
         self.path, self.session, self.outputs = checkpoint, TorchSession(whole), whole.output_names
         self.takes_extent = getattr(whole, 'takes_extent', False)
         self.metadata = parse(json.dumps(description), checkpoint)
-
-
-def load(cfg: Config, checkpoint: str) -> nn.Module:
-    """The model with its weights, and the classes that these were trained on."""
-    require(checkpoint, 'the page', 'Name an existing checkpoint.')
-    for part in find_dicts(cfg.model, 'init_cfg'):  # the checkpoint brings the weights
-        part.init_cfg = None
-    model = build_model(cfg)
-    check_fits(model, checkpoint)
-    content: dict[str, Any] = load_checkpoint(model, checkpoint, map_location='cpu')
-    model.dataset_meta = (content.get('meta') or {}).get('dataset_meta')
-    return model

@@ -299,7 +299,7 @@ def test_inferencers_take_it(tmp_path):
     pytest.importorskip('mmpose')
     from mmdet.apis import DetInferencer
 
-    from micronet_mm.inference import find_poses
+    from micronet_mm.apis import find_poses
     model = MODELS.build(shipped('micro_det_m0_person').model)
     model.init_weights()
     meta = dict(dataset_meta=dict(classes=('person', )))

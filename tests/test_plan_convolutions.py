@@ -1,7 +1,6 @@
 """Plans have steps for convolutions over channels and places, and for what stands between them in necks and heads."""
 import random
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,6 +11,7 @@ from released import normal
 from test_deploy import unsettled
 from test_plan import (
     VALUES,
+    almost_right,
     assert_close,
     assert_falls_back,
     assert_same,
@@ -237,14 +237,7 @@ def test_every_word_of_a_plan_may_be_any_other(content, vectors):
 
 
 def test_words_that_are_almost_right(content, vectors):
-    """So that most of what is asked of a plan holds."""
-    chance, words = random.Random(0), np.frombuffer(content, np.int64, words_of(content), 8).tolist()
-    for _ in range(1500):
-        mutant = content
-        for _ in range(chance.choice([1, 1, 2, 3])):
-            word = chance.randrange(len(words))
-            mutant = changed(mutant, word, chance.choice([words[word] - 1, words[word] + 1, 2 * words[word],
-                                                          chance.choice(words), chance.randrange(10)]))
+    for mutant in almost_right(content, 1500, below=10):
         refused_or_run(mutant)
 
 

@@ -1,5 +1,4 @@
 """Weights of linear layers in 16 and 8 bits: how far they may be off, and what a file with them may do."""
-import random
 import struct
 
 import numpy as np
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from released import ARCHS, expected, normal
 from test_golden import network
-from test_plan import VALUES, changed, has_library, ran, refused_or_run, words_of
+from test_plan import VALUES, almost_right, changed, has_library, ran, refused_or_run, words_of
 from torch import nn
 
 from micronet_mm.deploy import switch_to_deploy
@@ -140,15 +139,7 @@ def test_every_word_of_a_layer_may_be_any_other(content, vectors):
 
 @runs_plans
 def test_words_of_a_layer_that_are_almost_right(content):
-    """One more, one less, or one that stands elsewhere, such as the number of another type, or its place."""
-    chance = random.Random(0)
-    words = struct.unpack_from(f'<{words_of(content)}q', content, 8)
-    for _ in range(2000):
-        mutant = content
-        for _ in range(chance.choice([1, 1, 2, 3])):
-            word = chance.randrange(len(words))
-            mutant = changed(mutant, word, chance.choice([words[word] + chance.choice([-16, -1, 1, 16, 64]),
-                                                          2 * words[word], chance.choice(words), chance.randrange(80)]))
+    for mutant in almost_right(content, 2000):
         refused_or_run(mutant)
 
 

@@ -33,7 +33,7 @@ def main() -> None:
         from mmpose.registry import DATASETS, VISUALIZERS
         from mmpose.structures import merge_data_samples
 
-        from micronet_mm.inference import check_kind
+        from micronet_mm.apis.poses import check_kind
         check_kind(cfg, args.config, TopdownPoseEstimator, 'top-down keypoint model of mmpose',
                    ['val_dataloader', 'visualizer'])
         check_files(cfg, ['val_dataloader'], [])

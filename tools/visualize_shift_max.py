@@ -6,17 +6,15 @@ from pathlib import Path
 import _process  # noqa: F401
 import cv2
 import torch
-from mmengine.runner import load_checkpoint
 
-from micronet_mm.analysis.from_config import build_model
 from micronet_mm.analysis.fusions import draw_fusions, fusions_of
-from micronet_mm.checkpoint import check_fits
 from micronet_mm.checkpoint.atomic import make_folder_of, refuse_to_overwrite, written_atomically
 from micronet_mm.checkpoint.safe_globals import allow_named
+from micronet_mm.commands.trained import load_trained, untrained_model
 from micronet_mm.deploy.assemble import default_size
 from micronet_mm.deploy.examples import real_image
 from micronet_mm.engine.cli import config_parser, one_line_errors, read_config
-from micronet_mm.engine.preflight import find_dicts, require
+from micronet_mm.engine.preflight import require
 
 
 def parse_args() -> argparse.Namespace:
@@ -40,12 +38,7 @@ def draw(args: argparse.Namespace) -> str:
     if min(height, width) < 32:
         raise ValueError(f'--size {height} {width}: height and width are at least 32.')
     pixels = cv2.resize(real_image(args.image), (width, height))
-    for part in find_dicts(cfg.model, 'init_cfg'):  # the checkpoint brings the weights
-        part.init_cfg = None
-    model = build_model(cfg)
-    check_fits(model, args.checkpoint)
-    load_checkpoint(model, args.checkpoint, map_location='cpu')
-    model.eval()
+    model = load_trained(untrained_model(cfg), args.checkpoint).eval()
     # As the model's own preprocessor makes it of an image; a detector's pads besides.
     given = dict(inputs=[torch.from_numpy(pixels).permute(2, 0, 1)], data_samples=None)
     images = model.data_preprocessor(given)['inputs']

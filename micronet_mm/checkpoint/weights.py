@@ -83,6 +83,4 @@ def write_weights(state_dict: Mapping[str, Tensor], meta: Mapping[str, Any], pat
 
 def sha256_of(path: Union[str, Path]) -> str:
     """The SHA-256 of a file in hexadecimal."""
-    with open(path, 'rb') as file:
-        return hashlib.file_digest(file, 'sha256').hexdigest() if hasattr(hashlib, 'file_digest') \
-            else hashlib.sha256(file.read()).hexdigest()  # Python 3.10
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

@@ -13,12 +13,10 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any, Optional
 
-from mmengine.runner import load_checkpoint
 from torch import Tensor, nn
 
 from micronet_mm import __version__
-from micronet_mm.analysis.from_config import build_model, madds
-from micronet_mm.checkpoint import check_fits
+from micronet_mm.analysis.from_config import madds
 from micronet_mm.checkpoint.atomic import make_folder_of, refuse_to_overwrite, written_atomically
 from micronet_mm.checkpoint.safe_globals import allow_named
 from micronet_mm.deploy import contract
@@ -27,9 +25,10 @@ from micronet_mm.deploy.decoding import describe_decoding
 from micronet_mm.deploy.examples import examples, real_image
 from micronet_mm.deploy.plan.linear import WEIGHTS
 from micronet_mm.engine.cli import config_parser, one_line_errors, read_config
-from micronet_mm.engine.preflight import find_dicts, require
+from micronet_mm.engine.preflight import require
 
 from .export_plan import beside, check_plan, prepare_for_plan, write_plan
+from .trained import load_trained, untrained_model
 
 
 def parse_args(arguments: Optional[Sequence[str]] = None) -> argparse.Namespace:
@@ -90,16 +89,12 @@ def export(args: argparse.Namespace) -> str:
         from .calibration import calibration_images  # here, since onnx and its runtime may be missing
         calibration_images(args.int8)  # so that a mistake shows at once
     real = real_image(args.image)
-    for part in find_dicts(cfg.model, 'init_cfg'):  # the checkpoint brings the weights
-        part.init_cfg = None
-    model = build_model(cfg)
+    model = untrained_model(cfg)
     decodes = plan and not args.raw and task in ('keypoints', 'detection')
     decoding = dict(decoding=describe_decoding(cfg, task, model)) if decodes else {}
     for file in (args.out, beside(args.out)) if plan else (args.out, ):
         make_folder_of(file)
-    check_fits(model, args.checkpoint)
-    checkpoint = load_checkpoint(model, args.checkpoint, map_location='cpu')
-    model.dataset_meta = (checkpoint.get('meta') or {}).get('dataset_meta')
+    load_trained(model, args.checkpoint)
     open_batch = plan or args.open_batch
     description = contract.describe(
         cfg, task, model, None if open_size else size, None if open_batch else args.batch, not args.normalized,

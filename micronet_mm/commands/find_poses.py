@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument('--device', help="such as 'cuda:0'; by default what there is")
     args = parser.parse_args()
     with one_line_errors():
-        from micronet_mm.inference import find_poses, list_inputs
+        from micronet_mm.apis.poses import find_poses, list_inputs
         if args.json:
             refuse_to_overwrite(args.json, *args.detector, *args.pose, *[path for path, _ in list_inputs(args.source)])
             make_folder_of(args.json)

@@ -3,7 +3,6 @@ from mmcv.ops import RoIAlign, nms
 from mmdet.models import (
     FPN,
     CrossEntropyLoss,
-    DetDataPreprocessor,
     FasterRCNN,
     L1Loss,
     RPNHead,
@@ -21,12 +20,7 @@ with read_base():
 
 model = dict(
     type=FasterRCNN,
-    data_preprocessor=dict(
-        type=DetDataPreprocessor,
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_size_divisor=32),
+    data_preprocessor=preprocessor,
     backbone=dict(
         type=MicroNet,
         arch='m3',

@@ -10,7 +10,7 @@ from mmdet.datasets.transforms import (
     Resize,
 )
 from mmdet.engine.hooks import NumClassCheckHook
-from mmdet.models import GFL, DetDataPreprocessor, DistributionFocalLoss, GIoULoss, QualityFocalLoss
+from mmdet.models import GFL, DistributionFocalLoss, GIoULoss, QualityFocalLoss
 from mmdet.models.layers import ExpMomentumEMA
 from mmdet.models.task_modules import AnchorGenerator, ATSSAssigner
 from mmengine.config import read_base
@@ -32,12 +32,7 @@ lite = dict(type=MicroBlockA, kernel_size=5, expansion=(2, 2))
 
 model = dict(
     type=GFL,
-    data_preprocessor=dict(
-        type=DetDataPreprocessor,
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_size_divisor=32),
+    data_preprocessor=preprocessor,
     backbone=dict(
         type=MicroNet,
         arch='m3',

@@ -1,6 +1,6 @@
 """RetinaNet with MicroNet-M3 (Table 8; the paper reports 25.4 mAP)."""
 from mmcv.ops import nms
-from mmdet.models import FPN, DetDataPreprocessor, FocalLoss, L1Loss, RetinaHead, RetinaNet
+from mmdet.models import FPN, FocalLoss, L1Loss, RetinaHead, RetinaNet
 from mmdet.models.task_modules import AnchorGenerator, DeltaXYWHBBoxCoder, MaxIoUAssigner, PseudoSampler
 from mmengine.config import read_base
 
@@ -11,12 +11,7 @@ with read_base():
 
 model = dict(
     type=RetinaNet,
-    data_preprocessor=dict(
-        type=DetDataPreprocessor,
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_size_divisor=32),
+    data_preprocessor=preprocessor,
     backbone=dict(
         type=MicroNet,
         arch='m3',

@@ -1,10 +1,17 @@
-"""COCO as mmdet has it, without a training pipeline."""
+"""COCO as mmdet has it, without a training pipeline; pixels as ImageNet has them."""
 from mmcv.transforms import LoadImageFromFile
 from mmdet.datasets import AspectRatioBatchSampler, CocoDataset
 from mmdet.datasets.transforms import LoadAnnotations, PackDetInputs, Resize
 from mmdet.evaluation import CocoMetric
+from mmdet.models import DetDataPreprocessor
 from mmengine.dataset import DefaultSampler
 
+preprocessor = dict(
+    type=DetDataPreprocessor,
+    mean=[123.675, 116.28, 103.53],
+    std=[58.395, 57.12, 57.375],
+    bgr_to_rgb=True,
+    pad_size_divisor=32)
 data_root = 'data/coco/'
 meta_keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')
 train_dataloader = dict(

@@ -570,7 +570,8 @@ extern "C" void micronet_plan_run(micronet_plan *plan, const float *const *input
                                   int threads) {
     // As many images as there are threads are worked on at a time, each by one thread; or one at a time by all of them.
     const bool shared = batch < threads && plan->work >= WORTH_SHARING;
-    int used = std::max(1, shared ? std::min({threads, MOST_THREADS, omp_get_num_procs()}) : int(std::min<int64_t>(threads, batch)));
+    const int64_t most = shared ? std::min(MOST_THREADS, omp_get_num_procs()) : batch;
+    int used = int(std::max<int64_t>(1, std::min<int64_t>(threads, most)));
     try {
         plan->reserve(shared ? 1 : used, used);
     } catch (const std::bad_alloc &) {

@@ -13,7 +13,7 @@ namespace plan {
 
 constexpr int64_t WIDEST = 16;  // lanes of the widest vectors: a plan does not depend on the processor
 constexpr int64_t TILE = 64;    // outputs of a linear layer whose weights lie together
-constexpr int64_t READ = 128 * 1024;  // floats of inputs that stay in the second cache beside weights
+constexpr int64_t SECOND_CACHE = 128 * 1024;  // floats of inputs that stay there beside weights
 
 // Of tensors in a file; those from FLOATS on are its weights and places.
 enum Kind { MAP, VECTOR, FLOATS, INTS, HALVES, BYTES };
@@ -158,7 +158,7 @@ struct Convolution {
     // Rows of the output at a time: as many as fit, or else so many that rows are not read too often.
     INLINE int64_t strip(const Map &x, const Map &y) const {
         constexpr int64_t least = 4;
-        const int64_t fit = READ / (inputs * phases() * pitch(x.W, y.W)) - rows.reach(), count = fit < least ? least : fit;
+        const int64_t fit = SECOND_CACHE / (inputs * phases() * pitch(x.W, y.W)) - rows.reach(), count = fit < least ? least : fit;
         return count < y.H ? count : y.H;
     }
     // Floats of a strip of an output, and of a phase of an input. An odd number of lines of the cache keeps channels from

@@ -75,7 +75,7 @@ def mistake(run, *arguments, **models):
 
 
 def test_an_image_a_folder_and_an_array(models, pictures, tmp_path):
-    from micronet_mm.inference import find_poses
+    from micronet_mm.apis import find_poses
     found, = find_poses(pictures / 'a.png', *models, out_dir=str(tmp_path / 'drawn.d'), box_threshold=1e-4)
     assert found['image'] == str(pictures / 'a.png') and (tmp_path / 'drawn.d' / 'a.png').exists()
     person = found['people'][0]
@@ -87,7 +87,7 @@ def test_an_image_a_folder_and_an_array(models, pictures, tmp_path):
 
 
 def test_where_nobody_is_nobody_is_found(models, pictures, tmp_path):
-    from micronet_mm.inference import find_poses
+    from micronet_mm.apis import find_poses
     found = find_poses(pictures, *models, out_dir=str(tmp_path), box_threshold=0.99)
     assert found == [dict(image=str(pictures / name), people=[]) for name in ('a.png', 'b.png')]
     assert sorted(path.name for path in tmp_path.iterdir()) == ['a.png', 'b.png']
@@ -99,7 +99,7 @@ def test_a_score_of_one_is_a_score(models, pictures, monkeypatch):
     """Logits from about 17 on are 1 in single precision."""
     from mmdet.models.dense_heads import RetinaHead
 
-    from micronet_mm.inference import find_poses
+    from micronet_mm.apis import find_poses
     monkeypatch.setattr(RetinaHead, 'predict_by_feat', lambda *args, **kwargs: [InstanceData(
         bboxes=torch.tensor([[10.0, 10, 60, 80]]), scores=torch.tensor([40.0]).sigmoid(), labels=torch.tensor([0]))])
     assert [[person['bbox_score'] for person in each['people']] for each in find_poses(pictures, *models)] == [[1], [1]]
@@ -120,7 +120,7 @@ def test_the_picture_is_not_drawn_over(spelling, run, pictures, tmp_path):
 
 
 def test_two_pictures_of_one_name_are_not_drawn_in_one_file(models, pictures, tmp_path):
-    from micronet_mm.inference import find_poses
+    from micronet_mm.apis import find_poses
     (tmp_path / 'a.png').write_bytes((pictures / 'b.png').read_bytes())
     with pytest.raises(ValueError, match='would be drawn in one file'):
         find_poses([str(pictures / 'a.png'), str(tmp_path / 'a.png')], *models, out_dir=str(tmp_path / 'drawn'))
@@ -182,7 +182,7 @@ def test_where_nothing_can_be_read_it_ends_with_one_line(run, tmp_path):
 
 @pytest.mark.parametrize('array', [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3)), np.zeros((0, 9, 3), np.uint8)])
 def test_an_array_that_is_no_image(array, models):
-    from micronet_mm.inference import find_poses
+    from micronet_mm.apis import find_poses
     with pytest.raises(ValueError, match=r'is no image; give one of shape \(H, W, 3\)'):
         find_poses([array], *models)
 
@@ -206,12 +206,12 @@ def test_a_mistake_is_one_line_before_the_work(options, message, run, pictures, 
     (tmp_path / 'file').touch()
     (tmp_path / 'folder').mkdir()
     (tmp_path / 'pictures').symlink_to(pictures)
-    monkeypatch.setattr('micronet_mm.inference.PeopleInferencer', None)
+    monkeypatch.setattr('micronet_mm.apis.poses.PeopleInferencer', None)
     assert re.match(f'error: .*{message}', mistake(run, 'pictures', *options))
 
 
 def test_models_in_the_wrong_place(models, run, pictures, tmp_path, monkeypatch):
-    monkeypatch.setattr('micronet_mm.inference.PeopleInferencer', None)
+    monkeypatch.setattr('micronet_mm.apis.poses.PeopleInferencer', None)
     detector, pose = models[:2], models[2:]
     classifier = ROOT / 'configs' / 'imagenet_micronet_m0.py'
     (tmp_path / 'bare.py').write_text("default_scope = 'mmdet'\nmodel = dict(type='RetinaNet')")
