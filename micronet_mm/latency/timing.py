@@ -8,18 +8,22 @@ from collections.abc import Sequence
 from .forms import Contender, threads_of_pytorch
 
 WARM_UP, TIMED = 3, 10
+REST = 0.1  # seconds: threads of ONNX Runtime wait without sleeping for a while when there is nothing left to do
 
 
 def measure(contenders: Sequence[Contender], rounds: int, threads: int = 1, seed: int = 0) -> None:
     """Time forward passes into ``times``: in every round a short burst of each contender, in random order.
 
-    A burst begins with passes that are not timed, since the one before had the caches.
+    A burst begins with passes that are not timed, since the one before had the caches. Of several threads it begins
+    when those of the one before have gone to sleep.
     """
     order = random.Random(seed)
     with threads_of_pytorch(threads):
         for _ in range(rounds):
             for contender in order.sample(list(contenders), len(contenders)):
                 gc.collect(0)
+                if threads > 1:
+                    time.sleep(REST)
                 for _ in range(WARM_UP):
                     contender.run()
                 for _ in range(TIMED):
