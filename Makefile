@@ -63,7 +63,7 @@ sanitize: $(READY)
 	CXX='g++ -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -g' ASAN_OPTIONS=detect_leaks=0 \
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
 		$(PY) -m pytest tests/test_ops.py tests/test_deferred.py tests/test_cpp_function.py tests/test_plan.py \
-		tests/test_plan_weights.py
+		tests/test_plan_weights.py tests/test_plan_convolutions.py
 
 arm: $(READY)
 	MICRONET_NEED_ARM=1 $(PY) -m pytest tests/test_plan_arm.py
