@@ -30,9 +30,8 @@ with read_base():
 
 lite = dict(type=MicroBlockA, kernel_size=5, expansion=(2, 2))
 
-model = dict(
+model.update(
     type=GFL,
-    data_preprocessor=preprocessor,
     backbone=dict(
         type=MicroNet,
         arch='m3',

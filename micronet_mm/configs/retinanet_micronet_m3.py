@@ -9,9 +9,8 @@ from micronet_mm.models import MicroNet
 with read_base():
     from ._base_.coco_3x import *
 
-model = dict(
+model.update(
     type=RetinaNet,
-    data_preprocessor=preprocessor,
     backbone=dict(
         type=MicroNet,
         arch='m3',

@@ -6,12 +6,13 @@ from mmdet.evaluation import CocoMetric
 from mmdet.models import DetDataPreprocessor
 from mmengine.dataset import DefaultSampler
 
-preprocessor = dict(
-    type=DetDataPreprocessor,
-    mean=[123.675, 116.28, 103.53],
-    std=[58.395, 57.12, 57.375],
-    bgr_to_rgb=True,
-    pad_size_divisor=32)
+model = dict(
+    data_preprocessor=dict(
+        type=DetDataPreprocessor,
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        pad_size_divisor=32))
 data_root = 'data/coco/'
 meta_keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')
 train_dataloader = dict(
