@@ -35,90 +35,123 @@ INLINE void transpose(Floats (&rows)[L]) {
     }
 }
 
-// A row of L channels from the values `from` of each input; `apart` are the weights of an input from those of the next.
-INLINE void expand_row(const float *const *from, int64_t inputs, const float *w, int64_t apart, Floats bias,
-                       const Range &range, int64_t W, float *to) {
-    constexpr int most = 8;  // places at once
-    for (int64_t begin = 0, left = (W + most - 1) / most; left > 0; --left) {
-        const int64_t count = (W - begin + left - 1) / left;
-        with_number<most>(count, [=](auto number) {
-            constexpr int wide = decltype(number)::value;
-            Floats sums[wide];
-            for (int v = 0; v < wide; ++v) sums[v] = bias;
-            for (int64_t i = 0; i < inputs; ++i) {
-                const float *values = from[i] + begin;
-                const Floats weight = vector_at(w + i * apart);
-                for (int v = 0; v < wide; ++v) sums[v] += all(values[v]) * weight;
-            }
-            for (int v = 0; v < wide; ++v) store(to + (begin + v) * L, clamped(sums[v], range));
-        });
-        begin += count;
-    }
+// Vectors of channels and places at once. Their sums stay in registers, and are enough to be busy while one is added to.
+constexpr int SIDE_BY_SIDE = 2, PLACES = VECTOR_BYTES == 64 ? 8 : 5;
+
+// Places of vectors of channels, each vector `pitch` from the next, from the values `from` of each input; the weights of one
+// input lie `apart` from those of the next.
+template <int vectors>
+INLINE void expand(const float *const *from, int64_t inputs, const float *w, int64_t apart, const Floats (&bias)[vectors],
+                   const Range &range, int64_t count, float *to, int64_t pitch) {
+    const auto some = [=](auto number, int64_t begin) {
+        constexpr int places = decltype(number)::value;
+        Floats sums[vectors][places];
+        for (int n = 0; n < vectors; ++n)
+            for (int v = 0; v < places; ++v) sums[n][v] = bias[n];
+        for (int64_t i = 0; i < inputs; ++i) {
+            const float *values = from[i] + begin;
+            Floats weights[vectors];
+            for (int n = 0; n < vectors; ++n) weights[n] = vector_at(w + i * apart + n * L);
+            for (int v = 0; v < places; ++v)
+                for (int n = 0; n < vectors; ++n) sums[n][v] += all(values[v]) * weights[n];
+        }
+        for (int n = 0; n < vectors; ++n)
+            for (int v = 0; v < places; ++v) store(to + n * pitch + (begin + v) * L, clamped(sums[n][v], range));
+    };
+    int64_t p = 0;
+    for (; p + PLACES <= count; p += PLACES) some(Number<PLACES>{}, p);
+    with_number<PLACES - 1>(count - p, [=](auto left) { some(left, p); });
 }
 
-// Channels c to c + L, which w and from are for.
+// A vector of channels from c on. What is hidden, in rows of so many places, those above and below among them, becomes `count`
+// rows of W places in planes, each `apart` from the next. Returns their sums.
 template <int k, int stride>
-INLINE void filter_channels(const Lines &conv, const Pointwise &expand, const float *w, const float **from, int64_t c,
-                            const Map &x, const Map &y, const Means &mean, float *scratch) {
+INLINE Floats filter(const Lines &conv, int64_t c, const float *hidden, int64_t places, int64_t count, int64_t W,
+                     float *middle, float *out, float *planes, int64_t apart) {
     constexpr int margin = k / 2;
-    const int64_t C = y.C, H = y.H, W = y.W, rows = x.H, row = x.W * L, inputs = expand.inputs, apart = expand.outputs;
-    const Range range = conv.range, hidden_range = expand.range;
-    float *const zeros = scratch, *const hidden = zeros + row, *const middle = hidden + k * row,
-                 *const out = middle + (k - 1) * L + row;
-    float *planes[L];
-    for (int64_t l = 0; l < L; ++l) planes[l] = y.plane(c + l);
-    Floats down[k], across[k], sum{};
-    for (int t = 0; t < k; ++t) down[t] = vector_at(conv.vertical + t * C + c), across[t] = vector_at(conv.horizontal + t * C + c);
-    const Floats hidden_bias = vector_at(expand.bias + c), down_bias = vector_at(conv.vertical_bias + c),
-                 bias = vector_at(conv.horizontal_bias + c);
-    int64_t made = 0;  // rows of what is hidden
-    for (int64_t begin = 0; begin < H; begin += L) {
-        const int64_t end = begin + L < H ? begin + L : H;
-        float *to = out;
-        for (int64_t h = begin; h < end; ++h) {
-            const int64_t top = h * stride - margin;
-            for (; made < rows && made < top + k; ++made) {
-                expand_row(from, inputs, w, apart, hidden_bias, hidden_range, x.W, hidden + made % k * row);
-                for (int64_t i = 0; i < inputs; ++i) from[i] += x.W;
-            }
-            const float *read[k];
-            for (int t = 0; t < k; ++t) read[t] = top + t < 0 || top + t >= rows ? zeros : hidden + (top + t) % k * row;
-            for (int64_t p = 0; p < row; p += L) {
-                Floats value = down_bias;
-                for (int t = 0; t < k; ++t) value += down[t] * vector_at(read[t] + p);
-                store(middle + margin * L + p, value);
-            }
-            for (int64_t v = 0; v < W; ++v, to += L) {
-                Floats value = bias;
-                for (int t = 0; t < k; ++t) value += across[t] * vector_at(middle + (v * stride + t) * L);
-                value = clamped(value, range);
-                store(to, value);
-                sum += value;
-            }
+    const int64_t C = conv.C, row = places * L, pitch = row + (k - 1) * L;
+    Floats taps[k];
+    for (int t = 0; t < k; ++t) taps[t] = vector_at(conv.vertical + t * C + c);
+    Floats bias = vector_at(conv.vertical_bias + c);
+    float *between = middle + margin * L;
+    for (int64_t h = 0; h < count; ++h, hidden += stride * row, between += pitch)
+        for (int64_t p = 0; p < row; p += L) {
+            Floats value = bias;
+            for (int t = 0; t < k; ++t) value += taps[t] * vector_at(hidden + t * row + p);
+            store(between + p, value);
         }
-        for (int64_t p = begin * W, done = 0; p < end * W; p += L, done += L) {
+    for (int t = 0; t < k; ++t) taps[t] = vector_at(conv.horizontal + t * C + c);
+    bias = vector_at(conv.horizontal_bias + c);
+    const Floats low = all(conv.range.low), high = all(conv.range.high);
+    Floats sum{};
+    float *to = out;
+    for (int64_t h = 0, done = 0; h < count; ++h, middle += pitch) {
+        for (int64_t v = 0; v < W; ++v, to += L) {
+            Floats value = bias;
+            for (int t = 0; t < k; ++t) value += taps[t] * vector_at(middle + (v * stride + t) * L);
+            value = clamped(value, low, high);
+            store(to, value);
+            sum += value;
+        }
+        // As soon as L places are there: the next row is computed meanwhile.
+        for (const int64_t ready = h + 1 < count ? (h + 1) * W - L : count * W - 1; done <= ready; done += L, out += L * L) {
             Floats values[L];
-            for (int64_t l = 0; l < L; ++l) values[l] = vector_at(out + (done + l) * L);
+            for (int64_t l = 0; l < L; ++l) values[l] = vector_at(out + l * L);
             transpose(values);
-            for (int64_t l = 0; l < L; ++l) store(planes[l] + p, values[l]);
+            for (int64_t l = 0; l < L; ++l) store(planes + l * apart + done, values[l]);
         }
     }
-    if (mean.to) store(mean.to + c, sum * all(mean.factor));
+    return sum;
+}
+
+// So many vectors of channels from c on, which w and from are for, in strips of rows: what the filters read of the strip before
+// stays.
+template <int k, int stride, int vectors>
+INLINE void filter_channels(const Lines &conv, const Pointwise &expanding, const float *w, const float **from, int64_t c,
+                            const Map &x, const Map &y, const Means &mean, float *scratch) {
+    const int64_t H = y.H, W = y.W, strip = conv.strip(x, L), row = x.W * L, room = ((strip - 1) * stride + k) * row;
+    float *const middle = scratch, *const hidden = middle + strip * (row + (k - 1) * L), *const out = hidden + vectors * room;
+    Floats biases[vectors], sums[vectors] = {};
+    for (int n = 0; n < vectors; ++n) biases[n] = vector_at(expanding.bias + c + n * L);
+    for (int64_t begin = 0, made = 0; begin < H; begin += strip) {
+        const int64_t count = strip < H - begin ? strip : H - begin, top = begin * stride - k / 2;
+        const int64_t bottom = top + (count - 1) * stride + k, end = bottom < x.H ? bottom : x.H;
+        for (int n = 0; n < vectors; ++n) {
+            float *const rows = hidden + n * room;
+            if (begin)
+                std::memmove(rows, rows + strip * stride * row, (made - top) * row * sizeof(float));
+            else
+                zero(rows, -top * row);
+            zero(rows + (end - top) * row, (bottom - end) * row);
+        }
+        expand<vectors>(from, expanding.inputs, w, expanding.outputs, biases, expanding.range, (end - made) * x.W,
+                        hidden + (made - top) * row, room);
+        for (int64_t i = 0; i < expanding.inputs; ++i) from[i] += (end - made) * x.W;
+        made = end;
+        for (int n = 0; n < vectors; ++n)
+            sums[n] += filter<k, stride>(conv, c + n * L, hidden + n * room, x.W, count, W, middle, out,
+                                         y.plane(c + n * L) + begin * W, y.pitch());
+    }
+    for (int n = 0; n < vectors; ++n)
+        if (mean.to) store(mean.to + c + n * L, sums[n] * all(mean.factor));
 }
 
 template <int k, int stride>
 void expanded_lines(const Lines &conv, const Pointwise &expand, const Plain &read, const Map &y, const Means &mean,
                     float *scratch, Share share) {
     const Map &x = read.source.x;
+    const int64_t inputs = expand.inputs, outputs = expand.outputs, most = outputs / L < SIDE_BY_SIDE ? 1 : SIDE_BY_SIDE;
     const float **const from = reinterpret_cast<const float **>(scratch);
     scratch += expand.pointers();
-    zero(scratch, ((k + 2) * x.W + k - 1) * L);
+    zero(scratch, conv.strip(x, L) * (x.W + k - 1) * L);
     for (int64_t g = share.begin(expand.groups); g < share.end(expand.groups); ++g)
-        for (int64_t o = 0; o < expand.outputs; o += L) {
-            // The last vector begins earlier if there are fewer channels left.
-            const int64_t first = o + L <= expand.outputs ? o : expand.outputs - L;
-            for (int64_t i = 0; i < expand.inputs; ++i) from[i] = read.at(g * expand.inputs + i).from;
-            filter_channels<k, stride>(conv, expand, expand.w + g * expand.inputs * expand.outputs + first, from,
-                                       g * expand.outputs + first, x, y, mean, scratch);
-        }
+        for (int64_t o = 0; o < outputs; o += most * L)
+            with_number<SIDE_BY_SIDE>(outputs - o <= L ? 1 : most, [&](auto vectors) {
+                constexpr int count = decltype(vectors)::value;
+                // The last ones begin earlier if there are fewer channels left.
+                const int64_t first = o + count * L <= outputs ? o : outputs - count * L;
+                for (int64_t i = 0; i < inputs; ++i) from[i] = read.at(g * inputs + i).from;
+                filter_channels<k, stride, count>(conv, expand, expand.w + g * inputs * outputs + first, from,
+                                                  g * outputs + first, x, y, mean, scratch);
+            });
 }

@@ -56,14 +56,16 @@ struct Wide {
     const Lines &conv;
     const Map &x, &y;
     const int64_t pitch, half;
+    const float *const zeros;
     float *const buffer;
 
-    Wide(const Lines &conv, const Map &x, const Map &y, float *buffer)
-        : conv(conv), x(x), y(y), pitch(conv.row(x)), half(pitch / 2), buffer(buffer) {}
+    Wide(const Lines &conv, const Map &x, const Map &y, const float *zeros, float *buffer)
+        : conv(conv), x(x), y(y), pitch(conv.row(x)), half(pitch / 2), zeros(zeros), buffer(buffer) {}
 
-    INLINE void down(const float *padded, int64_t middle, int64_t begin, int64_t end) const {
+    INLINE void down(const float *plane, int64_t middle, int64_t begin, int64_t end) const {
         constexpr int margin = k / 2;
-        const int64_t W = x.W, stride = conv.stride, pitch = this->pitch;
+        const int64_t H = x.H, W = x.W, stride = conv.stride, pitch = this->pitch;
+        const float *const zeros = this->zeros;
         Floats taps[k];
         for (int t = 0; t < k; ++t) taps[t] = all(conv.down(t, middle));
         const Floats bias = all(conv.vertical_bias[middle]);
@@ -71,19 +73,23 @@ struct Wide {
         // Place i + margin of a row with its zeros is even where i is, if the margin is.
         float *first_half = margin % 2 ? row + half + (margin - 1) / 2 : row + margin / 2;
         float *second_half = margin % 2 ? row + (margin + 1) / 2 : row + half + margin / 2;
-        const auto value = [=](const float *from, int64_t v) {
-            Floats sum = bias;
-            for (int t = 0; t < k; ++t) sum += taps[t] * vector_at(from + t * W + v);
-            return first(sum, W - v);
-        };
         for (int64_t h = begin; h < end; ++h, row += pitch, first_half += pitch, second_half += pitch) {
-            const float *from = padded + h * stride * W;
+            const float *from[k];
+            for (int t = 0; t < k; ++t) {
+                const int64_t at = h * stride + t - margin;
+                from[t] = at < 0 || at >= H ? zeros : plane + at * W;
+            }
+            const auto value = [&](int64_t v) {
+                Floats sum = bias;
+                for (int t = 0; t < k; ++t) sum += taps[t] * vector_at(from[t] + v);
+                return first(sum, W - v);
+            };
             if (stride == 1) {
-                for (int64_t v = 0; v < W; v += L) store(row + margin + v, value(from, v));
+                for (int64_t v = 0; v < W; v += L) store(row + margin + v, value(v));
                 continue;
             }
             for (int64_t v = 0; v < W; v += 2 * L) {
-                const Floats both[2] = {value(from, v), v + L < W ? value(from, v + L) : Floats{}};
+                const Floats both[2] = {value(v), v + L < W ? value(v + L) : Floats{}};
                 store(first_half + v / 2, gathered(both, counted<0, 2>()));
                 store(second_half + v / 2, gathered(both, counted<1, 2>()));
             }
@@ -116,23 +122,18 @@ struct Wide {
 template <int k>
 void lines(const Lines &conv, const Plain &read, const Map &y, const Means &mean, float *scratch, Share share) {
     const Map &x = read.source.x;
-    const int64_t C = x.C, size = x.size();
+    const int64_t C = x.C, size = x.size(), between = conv.middle();
     float *const padded = scratch, *const rows = scratch + conv.padded(x);
-    zero(padded, conv.padded(x));
-    const auto all_channels = [&](auto filter) {
+    const auto narrow = [&](const auto &filters) {
+        zero(padded, conv.padded(x));
         for (int64_t c = share.begin(C); c < share.end(C); ++c) {
             std::memcpy(padded + k / 2 * x.W, read.at(c).from, size * sizeof(float));
-            for (int64_t m = c; m < conv.middle(); m += C) filter(m);
-        }
-    };
-    const auto narrow = [&](const auto &filters) {
-        all_channels([&](int64_t middle) {
-            for (int64_t o = middle; o < y.C; o += conv.middle()) {
+            for (int64_t o = c; o < y.C; o += C) {
                 Floats sum{};
-                filters.run(padded, middle, o, sum);
+                filters.run(padded, o % between, o, sum);
                 mean.set(o, sum);
             }
-        });
+        }
     };
     // Two vectors are put in another order at once by the widest instructions only.
     if (Narrow<k, 1>::fits(x)) {
@@ -140,17 +141,19 @@ void lines(const Lines &conv, const Plain &read, const Map &y, const Means &mean
     } else if (VECTOR_BYTES == 64 && Narrow<k, 2>::fits(x)) {
         narrow(Narrow<k, 2>(conv, x, y));
     } else {
-        const Wide<k> filters(conv, x, y, rows);
-        zero(rows, Lines::ROWS * conv.row(x));
-        all_channels([&](int64_t middle) {
-            Floats sums[Lines::MOST_FILTERS] = {};
+        const Wide<k> filters(conv, x, y, padded, rows);
+        zero(padded, rounded(x.W, L)), zero(rows, Lines::ROWS * conv.row(x));
+        for (int64_t c = share.begin(C); c < share.end(C); ++c)
             for (int64_t begin = 0; begin < y.H; begin += Lines::ROWS) {
                 const int64_t end = begin + Lines::ROWS < y.H ? begin + Lines::ROWS : y.H;
-                filters.down(padded, middle, begin, end);
-                for (int64_t n = 0, o = middle; n < conv.M2; ++n, o += conv.middle())
-                    filters.across(o, begin, end, sums[n]);
+                for (int64_t m = c; m < between; m += C) {
+                    filters.down(read.at(c).from, m, begin, end);
+                    for (int64_t o = m; o < y.C; o += between) {
+                        Floats sum{};
+                        filters.across(o, begin, end, sum);
+                        mean.add(o, sum, begin);
+                    }
+                }
             }
-            for (int64_t n = 0, o = middle; n < conv.M2; ++n, o += conv.middle()) mean.set(o, sums[n]);
-        });
     }
 }

@@ -316,7 +316,7 @@ Step read_pointwise_step(Reader &reader) {
     const Tensor &y = reader.map(), *added = reader.maybe_like(y), *mean = reader.maybe_vector(y.C);
     require(y.C == conv.groups * conv.outputs && y.H == source.x->H && y.W == source.x->W,
             "a pointwise convolution gives another shape");
-    reader.scratch(conv.scratch()), reader.works(y, conv.inputs);
+    reader.scratch(conv.scratch(y.H * y.W)), reader.works(y, conv.inputs);
     return [=, &y, &kernels = reader.plan.kernels](const Frame &frame) {
         kernels.pointwise(conv, source.at(frame.arena), y.map(frame.arena), map_or_none(added, frame.arena),
                           vector_or_none(mean, frame.arena), frame.scratch, frame.share);
@@ -346,7 +346,7 @@ Step read_lines(Reader &reader) {
     require(order || read == x.C, "a map has other channels than its step needs");
     Lines conv;
     conv.C = C;
-    conv.M1 = reader.number(1, LARGEST), conv.M2 = reader.number(1, Lines::MOST_FILTERS);
+    conv.M1 = reader.number(1, LARGEST), conv.M2 = reader.number(1, LARGEST);
     conv.k = reader.number(3, 7), conv.stride = reader.number(1, 2);
     require(conv.k % 2 && C * conv.M1 <= LARGEST, "there is no code for a kernel of this size");
     const Tensor &y = reader.map();

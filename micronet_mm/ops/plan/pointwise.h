@@ -66,7 +66,7 @@ void outputs_of(const float *const *from, int64_t inputs, const float *w, int64_
 template <typename Read>
 void pointwise(const Pointwise &conv, const Read &read, const Map &y, const Map &added, const Means &mean, float *scratch,
                Share share) {
-    const int64_t parts = (conv.outputs + OUTPUTS - 1) / OUTPUTS, end = rounded(y.size(), L), chunk = conv.chunk();
+    const int64_t parts = (conv.outputs + OUTPUTS - 1) / OUTPUTS, end = rounded(y.size(), L), chunk = conv.chunk(y.size());
     const float **const from = reinterpret_cast<const float **>(scratch);
     float *const room = scratch + conv.pointers();
     // A thread has parts of groups, so that there is work for several even if there is but one group.

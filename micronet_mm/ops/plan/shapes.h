@@ -59,13 +59,13 @@ struct Pointwise {
     int64_t groups, inputs, outputs;
     Range range;
 
-    // To the inputs of a group; and positions whose Shift-Max is made at a time.
+    // To the inputs of a group; and positions whose Shift-Max is made at a time, alike in number.
     INLINE int64_t pointers() const { return pointers_to(inputs); }
-    INLINE int64_t chunk() const {
-        const int64_t positions = 4096 / inputs / WIDEST * WIDEST;
-        return positions > 4 * WIDEST ? positions : 4 * WIDEST;
+    INLINE int64_t chunk(int64_t positions) const {
+        const int64_t count = positions * inputs / 4096;
+        return rounded(count ? (positions + count - 1) / count : positions, WIDEST);
     }
-    INLINE int64_t scratch() const { return pointers() + inputs * chunk(); }
+    INLINE int64_t scratch(int64_t positions) const { return pointers() + inputs * chunk(positions); }
 };
 
 // A depthwise convolution of k x 1 and one of 1 x k behind it, both of a stride. Every input channel has M1 vertical
@@ -76,7 +76,7 @@ struct Lines {
     int64_t C, M1, M2, k, stride;
     Range range;
 
-    static constexpr int64_t ROWS = 8, MOST_FILTERS = 8;  // of what is between, at a time; M2 at most
+    static constexpr int64_t ROWS = 8;  // of what is between, at a time
 
     INLINE int64_t middle() const { return M1 * C; }
     INLINE int64_t outputs() const { return M2 * middle(); }
@@ -87,11 +87,17 @@ struct Lines {
     INLINE int64_t padded(const Map &x) const { return rounded((x.H + k - 1) * x.W + 3 * WIDEST, WIDEST); }
     INLINE int64_t row(const Map &x) const { return rounded(x.W, 2 * WIDEST) + 4 * WIDEST; }
     INLINE int64_t scratch(const Map &x) const { return padded(x) + (ROWS + 1) * row(x); }
-    // Behind an expansion, in vectors of channels: k rows and one of zeros, one with zeros beside it, and of the result as
-    // many as there are lanes.
-    INLINE int64_t scratch(const Map &x, const Pointwise &expand) const {
-        return expand.pointers() + WIDEST * ((k + 2) * x.W + k - 1 + WIDEST * ((x.W + stride - 1) / stride));
+    // Behind an expansion, in vectors of channels: rows of the result whose values are in the nearest cache at a time; and
+    // floats of what is between, with zeros beside it, of what is hidden, two vectors of channels, and of the result.
+    INLINE int64_t strip(const Map &x, int64_t lanes) const {
+        const int64_t rows = (x.H + stride - 1) / stride, fit = STRIP / (lanes * x.W);
+        return fit < 1 ? 1 : fit < rows ? fit : rows;
     }
+    INLINE int64_t scratch(const Map &x, const Pointwise &expand) const {
+        const int64_t rows = STRIP / x.W < WIDEST ? WIDEST : STRIP / x.W;  // of a strip, times its lanes
+        return expand.pointers() + rows * (x.W + k - 1) + 2 * (rows * stride + WIDEST * k) * x.W + rows * x.W + WIDEST * WIDEST;
+    }
+    static constexpr int64_t STRIP = 1792;  // floats
 };
 
 // Of an image (C, H, W) without pitch: x * scale + shift, a convolution of 3 x 1 to s1 channels and one of 1 x 3 with s2

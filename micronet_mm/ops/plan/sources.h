@@ -9,6 +9,10 @@ struct Means {
     INLINE void set(int64_t c, Floats sum) const {
         if (to) to[c] = total(sum) * factor;
     }
+    // Of a part of the plane, the first one if nothing lies before it.
+    INLINE void add(int64_t c, Floats sum, int64_t before) const {
+        if (to) to[c] = (before ? to[c] : 0) + total(sum) * factor;
+    }
 };
 
 // Reads channels plainly.

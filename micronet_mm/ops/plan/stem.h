@@ -1,9 +1,29 @@
 // The first convolutions, of an image. In the namespace of kernels.cpp.
 #pragma once
 
+// One row of so many channels between: a zero before it and behind it, places of even and of odd number apart.
+template <int channels>
+INLINE void vertical(const float *const *from, int64_t inputs, const float *w, const float *bias, int64_t W, float *to,
+                     int64_t row) {
+    for (int64_t v = 0; v < W; v += 2 * L) {
+        Floats sums[channels][2];
+        for (int s = 0; s < channels; ++s) sums[s][0] = sums[s][1] = all(bias[s]);
+        for (int64_t i = 0; i < inputs; ++i) {
+            const Floats values[2] = {vector_at(from[i] + v), vector_at(from[i] + v + L)};
+            for (int s = 0; s < channels; ++s)
+                for (int n = 0; n < 2; ++n) sums[s][n] += all(w[s * inputs + i]) * values[n];
+        }
+        for (int s = 0; s < channels; ++s) {
+            const Floats both[2] = {first(sums[s][0], W - v), first(sums[s][1], W - v - L)};
+            store(to + s * row + row / 2 + v / 2, gathered(both, counted<0, 2>()));
+            store(to + s * row + 1 + v / 2, gathered(both, counted<1, 2>()));
+        }
+    }
+}
+
 inline void stem(const Stem &conv, const float *image, int64_t C, int64_t H, int64_t W, const Map &y, float *scratch,
                  Share share) {
-    constexpr int wide = 4;  // vectors at once
+    constexpr int CHANNELS = 4;  // between, at once
     const int64_t row = conv.row(W), half = row / 2, rows = y.H, places = y.W;
     const Floats low = all(conv.range.low), high = all(conv.range.high);
     float *const inputs = scratch + conv.pointers(C), *const middle = inputs + 3 * C * row;
@@ -23,23 +43,11 @@ inline void stem(const Stem &conv, const float *image, int64_t C, int64_t H, int
             }
         for (int64_t t = 0; t < 3; ++t)
             for (int64_t c = 0; c < C; ++c) from[c * 3 + t] = inputs + ((2 * h + t) % 3 * C + c) * row;
-        for (int64_t s = share.begin(conv.s1); s < share.end(conv.s1); ++s) {
-            // A zero before the row, and behind it: places of even and of odd number apart.
-            float *even = middle + s * row, *odd = even + half;
-            const float *const vertical = conv.vertical + s * C * 3;
-            const Floats bias = all(conv.vertical_bias[s]);
-            for (int64_t v = 0; v < W; v += wide * L) {
-                Floats sums[wide];
-                for (int n = 0; n < wide; ++n) sums[n] = bias;
-                for (int64_t i = 0; i < 3 * C; ++i)
-                    for (int n = 0; n < wide; ++n) sums[n] += all(vertical[i]) * vector_at(from[i] + v + n * L);
-                for (int n = 0; n < wide; n += 2) {
-                    const Floats both[2] = {first(sums[n], W - v - n * L), first(sums[n + 1], W - v - (n + 1) * L)};
-                    store(odd + (v + n * L) / 2, gathered(both, counted<0, 2>()));
-                    store(even + 1 + (v + n * L) / 2, gathered(both, counted<1, 2>()));
-                }
-            }
-        }
+        for (int64_t s = share.begin(conv.s1), end = share.end(conv.s1); s < end; s += CHANNELS)
+            with_number<CHANNELS>(end - s < CHANNELS ? end - s : CHANNELS, [&](auto channels) {
+                vertical<decltype(channels)::value>(from, 3 * C, conv.vertical + s * 3 * C, conv.vertical_bias + s, W,
+                                                    middle + s * row, row);
+            });
         for (int64_t s = share.begin(conv.s1); s < share.end(conv.s1); ++s) {
             const float *even = middle + s * row, *odd = even + half;
             for (int64_t o = s * conv.s2; o < (s + 1) * conv.s2; ++o) {
