@@ -150,6 +150,22 @@ def test_a_file_traced_where_nothing_is_found_finds_boxes(name):
     assert len(open_session(content).run(None, feed)[0]) > 0
 
 
+@pytest.mark.parametrize('name', DETECTORS)
+def test_a_file_drops_the_boxes_of_which_clipping_leaves_nothing(name):
+    pytest.importorskip('mmdet')
+    cfg, model = built(CONFIGS / 'demo' / f'{name}.py')
+    whole = assemble(cfg, 'detection', model, inside=False)
+    session = open_session(to_onnx(whole, (96, 128)).SerializeToString())
+    image = torch.rand(1, 3, 96, 128) * 4 - 2
+    for extent in ([[96, 128]], [[33, 41]], [[1, 1]]):  # the rest is padding
+        boxes, scores, *_ = session.run(None, dict(image=image.numpy(), extent=np.array(extent)))
+        with torch.no_grad():
+            expected = whole(image, torch.tensor(extent))
+        assert len(boxes) == len(expected[0])
+        assert ((boxes[:, 2:] - boxes[:, :2]) > 0).all()
+        assert np.sort(scores) == pytest.approx(np.sort(expected[1].numpy()), abs=1e-4)
+
+
 def test_two_stages_have_no_maps():
     pytest.importorskip('mmdet')
     cfg, model = built(CONFIGS / 'demo' / 'faster_rcnn_micronet_m3_demo.py')

@@ -15,7 +15,7 @@ from mmdet.structures.bbox import distance2bbox
 from torch import Tensor, nn
 from torchvision.ops import nms, roi_align
 
-SPLIT = Tensor.split
+SPLIT, ALL = Tensor.split, Tensor.all
 
 
 class DetectorMaps(nn.Module):
@@ -92,7 +92,7 @@ def exportable_mmdet(edges: 'Edges') -> Iterator[None]:
                         distance2bbox=clipping_after(distance2bbox, edges))
     with (mock.patch.object(RoIAlign, 'forward', align),
           mock.patch.object(SingleRoIExtractor, 'forward', extract), mock.patch.object(Tensor, 'new_full', new_full),
-          mock.patch.object(Tensor, 'split', split),
+          mock.patch.object(Tensor, 'split', split), mock.patch.object(Tensor, 'all', never_all),
           mock.patch('torch.onnx.is_in_onnx_export', lambda: False)):
         patches = [mock.patch.object(module, name, new) for module in list(sys.modules.values())
                    if getattr(module, '__name__', '').startswith('mmdet.') for name, new in replacements.items()
@@ -142,7 +142,8 @@ def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, nms_cfg: Any,
                          "nms=dict(type='nms', iou_threshold=...), or export with --raw.")
     apart = boxes
     if not nms_cfg.get('class_agnostic', class_agnostic):
-        apart = boxes + (idxs.to(boxes) * (boxes.max() + 1))[:, None]
+        largest = torch.cat([boxes.flatten(), boxes.new_zeros(1)]).max()  # there may be no boxes
+        apart = boxes + (idxs.to(boxes) * (largest + 1))[:, None]
     keep = nms(apart, scores, nms_cfg['iou_threshold'])
     if nms_cfg.get('max_num', -1) > 0:
         keep = keep[:nms_cfg['max_num']]
@@ -215,3 +216,10 @@ def new_full(x: Tensor, size: Sequence[int], fill_value: float, **options: Any) 
 def split(x: Tensor, sizes: Union[int, Sequence[int]], dim: int = 0) -> Sequence[Tensor]:
     """PyTorch's, but the whole stays whole: by image, proposals of one image, whose number a trace would keep."""
     return (x, ) if isinstance(sizes, tuple) and len(sizes) == 1 else SPLIT(x, sizes, dim)
+
+
+def never_all(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """PyTorch's, but of one axis it is never said that everything holds: mmdet drops boxes of which clipping has left
+    nothing only if there are any, and a trace would keep what held for its picture.
+    """
+    return torch.zeros((), dtype=torch.bool) if x.dim() == 1 else ALL(x, *args, **kwargs)
