@@ -1,7 +1,7 @@
 """Tools to look at networks, data and trainings with."""
 import json
+import os
 import re
-from importlib.util import find_spec
 
 import pytest
 import torch
@@ -94,10 +94,19 @@ def test_the_dataset_is_drawn(tmp_path):
 
 
 def test_logs_are_analysed(tmp_path):
-    lines = [dict(epoch=epoch, step=step, time=0.5, loss=1.0, lr=0.1) for epoch in (1, 2) for step in (1, 2)]
+    lines = [dict(epoch=epoch, step=step, time=0.5, loss=1.0, lr=0.1) for epoch in (1, 2) for step in (1, 2, 3)]
     (tmp_path / 'log.json').write_text('\n'.join(map(json.dumps, lines)))
     done = call(TOOLS / 'analyze_logs.py', 'cal_train_time', 'log.json', cwd=tmp_path)
-    if find_spec('seaborn') is None:
-        assert done.stdout.splitlines()[-1].startswith('error: seaborn is not installed')
-    else:
-        assert '0.5000 s/iter' in done.stdout, done.stdout
+    assert '0.5000 s/iter' in done.stdout, done.stdout
+    done = call(TOOLS / 'analyze_logs.py', 'plot_curve', 'log.json', '--keys', 'loss', '--out', 'loss.png',
+                cwd=tmp_path)
+    assert done.returncode == 0 and (tmp_path / 'loss.png').read_bytes().startswith(b'\x89PNG'), done.stdout
+
+
+def test_without_what_draws_logs_it_is_named(tmp_path):
+    (tmp_path / 'sitecustomize.py').write_text(
+        'import importlib.util as util\nfind = util.find_spec\n'
+        "util.find_spec = lambda name, *rest: None if name == 'seaborn' else find(name, *rest)\n")
+    env = dict(os.environ, PYTHONPATH=os.pathsep.join([str(tmp_path), os.environ.get('PYTHONPATH', '')]))
+    done = call(TOOLS / 'analyze_logs.py', 'cal_train_time', 'log.json', cwd=tmp_path, env=env)
+    assert done.stdout.splitlines()[-1].startswith('error: seaborn is not installed'), done.stdout
