@@ -21,7 +21,7 @@ PAGES = {str(path.relative_to(ROOT)): path.read_text()
          for path in (ROOT / 'README.md', *sorted((ROOT / 'docs').rglob('*.md')))}
 BLOCKS = {f'{page}:{text.count(chr(10), 0, found.start()) + 2}': found[1]
           for page, text in PAGES.items() for found in re.finditer(r'```python\n(.*?)```', text, re.S)}
-CONFIGS = {place: code for place, code in BLOCKS.items() if code.startswith('_base_ = ')}
+CONFIGS = {place: code for place, code in BLOCKS.items() if re.search('^(?:_base_ = |with read_base)', code, re.M)}
 SCRIPTS = {place: code for place, code in BLOCKS.items() if place not in CONFIGS}
 # Nobody sits in front of a camera here, and nobody looks at a window.
 PREPARED = {'docs/runtime.md': '''
