@@ -43,8 +43,8 @@ def compare_with(who: str, run: Callable[[dict[str, np.ndarray]], list[np.ndarra
             if len(rows):
                 far = float(rows.sort().values[-1 - len(rows) // RARELY])
                 if not far <= tolerance:  # NaN differs
-                    hint = (' Scores that are nearly equal, as in an untrained model, come in another order.'
-                            if decoded else '')
+                    hint = (' Scores that are nearly equal, as in an untrained model, come in another order; train it '
+                            'for longer, or write its maps (--raw).' if decoded else '')
                     raise ValueError(f'{who} and PyTorch differ by {far:.1e} of the largest value for an image of '
                                      f'{tuple(image.shape)}, more than {tolerance:.0e}; nothing was written.{hint}')
                 worst = max(worst, far)
