@@ -72,7 +72,8 @@ def list_inputs(source: Source) -> list[Input]:
         elif '://' in str(given) or Path(given).exists():
             found.append(Input(str(given), str(given)))
         else:
-            raise MissingInputError(f'{given} does not exist; name an image, a video or a folder of images.')
+            camera = ' For a camera add --camera; in Python its number is an int.' if str(given).isdigit() else ''
+            raise MissingInputError(f'{given} does not exist; name an image, a video or a folder of images.{camera}')
     if not found:
         raise InputError(f'{source} holds no image; name an image, a video or a folder of images.')
     return found

@@ -557,6 +557,11 @@ def test_a_mistake_on_the_command_line_is_one_line(options, message, made, pictu
     assert before == {path: path.read_bytes() for path in before}
 
 
+def test_the_number_of_a_camera_alone_is_told_what_it_lacks(made):
+    with pytest.raises(SystemExit, match=r'^error: 0 does not exist; .* For a camera add --camera'):
+        run_here(made('detection'), '0', '--json', 'found.json')
+
+
 def test_models_that_the_command_line_cannot_combine(made, pictures):
     detector, pose, classifier = made('detection'), made('keypoints'), made('classification')
     for files, options, message in (
