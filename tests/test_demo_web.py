@@ -236,6 +236,17 @@ runpy.run_path({str(TOOL)!r}, run_name='__main__')'''
     assert run.stderr == "error: the page needs gradio, which is not installed: pip install 'micronet-mm[web]'.\n"
 
 
+def test_without_torch_the_demos_models_are_out_of_reach_and_exported_files_are_named():
+    code = f'''import runpy, sys
+sys.modules['torch'] = None
+sys.argv = ['demo_web.py']
+sys.path.insert(0, {str(TOOL.parent)!r})
+runpy.run_path({str(TOOL)!r}, run_name='__main__')'''
+    run = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
+    assert run.stderr.startswith('error: the models of the demos need torch, which is not installed; give --models')
+    assert run.stderr.count('\n') == 1
+
+
 @pytest.mark.parametrize(('arguments', 'line'), [
     (['--models', 'nowhere'], 'error: nowhere is no folder; name one of exported files.'),
     (['--checkpoint', 'nowhere.py', 'nowhere.pth'], 'error: nowhere.pth does not exist, which the page needs.'),

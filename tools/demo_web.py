@@ -38,7 +38,11 @@ def main() -> None:
             offers = offered([*(offer for folder in args.models for offer in find_models(folder)),
                               *(offer_of_pair(*pair) for pair in args.checkpoint)])
         else:
-            from _demo_models import demo_models, demo_pictures
+            try:
+                from _demo_models import demo_models, demo_pictures
+            except ModuleNotFoundError as error:
+                raise ImportError(f'the models of the demos need {error.name}, which is not installed; give --models '
+                                  'FOLDER with exported files, which do without.') from None
             offers = demo_models(Path('work_dirs'), Path('work_dirs') / 'demo-web')
             examples = demo_pictures(Path('work_dirs') / 'demo-web' / 'pictures')
         serve(offers, args.host, args.port, args.threads, examples)
