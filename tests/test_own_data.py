@@ -262,6 +262,8 @@ def test_the_documented_classifier_trains(folders):
 @pytest.mark.parametrize(('old', 'new', 'message'), [
     ("root, joints, epochs = 'data/mine/', 'joints.py'", "root, joints, epochs = 'data/mine/', 'points.py'",
      r'points\.py does not exist, .* It describes the keypoints'),
+    ('bbox_file=None', "bbox_file='people.json'",
+     r'people\.json does not exist, .* --cfg-options val_dataloader\.dataset\.bbox_file=\.\.\., or None there'),
     ("decoder=codec", "decoder=dict(codec, input_size=(192, 256), heatmap_size=(48, 64))",
      r'the TopdownAffine of train_dataloader has input_size=\(96, 128\), but model\.head\.decoder has \(192, 256\)'),
     ('heatmap_size=(24, 32)', 'heatmap_size=(48, 64)', r'have a 4th of the input: set heatmap_size=\(24, 32\)'),

@@ -11,6 +11,8 @@ from mmengine.utils import get_installed_path
 
 DATA_ADVICE = ("Download the dataset or link it there, or name another place with --cfg-options "
                "{loader}.dataset.data_root=... (see docs/datasets.md).")
+PEOPLE_ADVICE = ('It holds the people that a detector found (see docs/keypoints.md): name another one with '
+                 '--cfg-options {loader}.dataset.bbox_file=..., or None there to take the annotated boxes.')
 
 
 def check_files(cfg: Config, loaders: Sequence[str], evaluators: Sequence[str]) -> None:
@@ -31,6 +33,7 @@ def check_files(cfg: Config, loaders: Sequence[str], evaluators: Sequence[str]) 
             for path in dataset_paths(dataset):
                 if not downloads_itself(dataset, cfg.get('default_scope')):
                     require(path, f'the dataset of {loader}', DATA_ADVICE.format(loader=loader))
+            require(dataset.get('bbox_file'), f'the dataset of {loader}', PEOPLE_ADVICE.format(loader=loader))
             described = (dataset.get('metainfo') or {}).get('from_file')
             if described and not is_shipped(described):
                 require(described, f'the dataset of {loader}', "It describes the keypoints: see 'Keypoints' in "
@@ -66,8 +69,6 @@ def dataset_paths(dataset: Mapping) -> Iterator[str]:
     for key in ('ann_file', 'proposal_file'):
         if dataset.get(key):
             yield osp.join(root, dataset[key])
-    if dataset.get('bbox_file'):  # mmpose's detected people; not joined to the root
-        yield dataset['bbox_file']
     prefixes = dataset.get('data_prefix') or {}
     for prefix in prefixes.values() if isinstance(prefixes, Mapping) else [prefixes]:
         if prefix:
