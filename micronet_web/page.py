@@ -16,7 +16,7 @@ from micronet_runtime import InputError
 from micronet_runtime.sources import load
 
 from .bench import Bench, Outcome
-from .models import TASKS, Offer
+from .models import TASKS, Offer, offered
 
 TITLE = 'MicroNet'
 SENTENCE = ('Drop a picture or use the camera, and see what a network of a few million multiply-adds finds, and how '
@@ -39,13 +39,13 @@ class Page:
     """What the page's events do; the page of gradio is made by :meth:`blocks`.
 
     Args:
-        offers: at least one, with labels that differ within a task.
+        offers: at least one; files of one name are engines of one model.
         threads: of every engine; by default each one's choice.
         examples: paths of pictures to click on.
     """
 
     def __init__(self, offers: Sequence[Offer], threads: Optional[int] = None, examples: Sequence[str] = ()) -> None:
-        self.offers = {(offer.task, offer.label): offer for offer in offers}
+        self.offers = {(offer.task, offer.label): offer for offer in offered(offers)}
         self.bench, self.threads, self.examples = Bench(threads), threads, list(examples)
 
     def labels(self, task: str) -> list[str]:
@@ -155,9 +155,10 @@ def serve(offers: Sequence[Offer], host: str = '127.0.0.1', port: Optional[int] 
     Raises:
         OSError: if the port is taken.
     """
-    page = Page(offers, threads, examples).blocks()
-    _, address, _ = page.launch(
+    page = Page(offers, threads, examples)
+    blocks, count = page.blocks(), len(page.offers)
+    _, address, _ = blocks.launch(
         server_name=host, server_port=port, share=False, theme=THEME, css=CSS, footer_links=[], run_history=False,
         enable_monitoring=False, ssr_mode=False, quiet=True, prevent_thread_lock=True)
-    print(f'{address} shows {len(offers)} model{"" if len(offers) == 1 else "s"}; Ctrl-C ends it.', flush=True)
-    page.block_thread()
+    print(f'{address} shows {count} model{"" if count == 1 else "s"}; Ctrl-C ends it.', flush=True)
+    blocks.block_thread()

@@ -91,6 +91,12 @@ def test_files_of_one_name_are_engines_of_one_model():
         ('m (random weights)', 'detection', [ONNX])]
 
 
+def test_the_page_takes_what_find_models_finds(gradio):
+    from micronet_web.page import Page
+    page = Page([Offer('m', 'detection', {ONNX: 'm.onnx'}), Offer('m', 'detection', {PLAN: 'm.plan'})])
+    assert page.choose_model('detection', 'm')['choices'] == [ONNX, PLAN]
+
+
 def test_a_file_says_what_it_costs(folder):
     metadata = Model(folder / 'tiny_detection.onnx').metadata
     assert (metadata.madds, metadata.madds_size) == (36_500_000, (64, 48))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import _process  # noqa: F401
 
-from micronet_web import find_models, offer_of_pair, offered, serve
+from micronet_web import find_models, offer_of_pair, serve
 
 
 def parse_args() -> argparse.Namespace:
@@ -35,8 +35,8 @@ def main() -> None:
     examples: list[str] = []
     try:
         if args.models or args.checkpoint:
-            offers = offered([*(offer for folder in args.models for offer in find_models(folder)),
-                              *(offer_of_pair(*pair) for pair in args.checkpoint)])
+            offers = [*(offer for folder in args.models for offer in find_models(folder)),
+                      *(offer_of_pair(*pair) for pair in args.checkpoint)]
         else:
             try:
                 from _demo_models import demo_models, demo_pictures
