@@ -54,6 +54,17 @@ def test_missing_host_is_named():
     assert "MicroNetClsHead builds on mmpretrain, which is not installed: pip install 'micronet-mm[cls]'" in run.stderr
 
 
+def test_without_scikit_learn_the_digits_say_what_to_install(tmp_path):
+    tool = ROOT / 'tools' / 'make_digits.py'
+    code = ("import runpy, sys; sys.modules['sklearn'] = None; "
+            f"sys.argv = ['make_digits.py', {str(tmp_path / 'digits')!r}]; "
+            f"runpy.run_path({str(tool)!r}, run_name='__main__')")
+    run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert run.stderr == ('error: the digits come with scikit-learn, which is not installed: '
+                          'pip install scikit-learn.\n')
+    assert not any(tmp_path.iterdir())
+
+
 def test_digits_train_and_test_from_the_tools(tmp_path):
     pytest.importorskip('sklearn')
     assert call(ROOT / 'tools' / 'make_digits.py', 'data/digits', cwd=tmp_path).returncode == 0

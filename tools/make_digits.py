@@ -8,7 +8,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from sklearn.datasets import load_digits
 
 
 def write_digits(root: Path) -> None:
@@ -16,7 +15,13 @@ def write_digits(root: Path) -> None:
 
     Raises:
         FileExistsError: if ``root`` holds anything.
+        ModuleNotFoundError: one line if scikit-learn is not there.
     """
+    try:
+        from sklearn.datasets import load_digits
+    except ModuleNotFoundError as error:
+        message = 'the digits come with scikit-learn, which is not installed: pip install scikit-learn.'
+        raise ModuleNotFoundError(message, name=error.name) from None
     if root.exists() and any(root.iterdir()):
         raise FileExistsError(f'{root} is not empty; name a new folder or remove it.')
     root.parent.mkdir(parents=True, exist_ok=True)
@@ -36,7 +41,7 @@ def main() -> None:
     root = parser.parse_args().root
     try:
         write_digits(root)
-    except OSError as error:
+    except (OSError, ImportError) as error:
         sys.exit(f'error: {error}')
     print(f'{root}: 1198 digits to train on, 599 held out')
 
