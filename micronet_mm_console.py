@@ -39,6 +39,10 @@ def main() -> None:
         sys.exit(f'error: micronet-mm has no command {name!r}; {", ".join(MODULES)} are there'
                  f'{f", {like[0]} is the nearest" if like else ""}.')
     import micronet_mm_process  # noqa: F401
+    try:
+        import micronet_mm  # noqa: F401
+    except ModuleNotFoundError as error:  # the wheel without extras, or with those of the runtime
+        sys.exit(f'error: {error}')
     sys.argv = [f'micronet-mm {name}', *arguments]
     import_module(f'micronet_mm.commands.{MODULES[name]}').main()
 

@@ -73,14 +73,18 @@ print([name for name in ('micronet_mm', 'mmcv', 'mmengine', 'mmdet', 'mmpose', '
             assert getattr(node, 'level', 0) in (0, 1, None), file
 
 
-def test_without_torch_micronet_mm_says_what_to_install():
-    code = '''import importlib.util
+@pytest.mark.parametrize(('then', 'begins', 'lines'), [
+    ('import micronet_mm', 'ModuleNotFoundError', slice(-1, None)),
+    ('import micronet_mm_console as it, sys; sys.argv[1:] = ["train", "x"]; it.main()', 'error', slice(None)),
+])
+def test_without_torch_micronet_mm_says_what_to_install(then, begins, lines):
+    code = f'''import importlib.util
 found = importlib.util.find_spec
 importlib.util.find_spec = lambda name: None if name == 'torch' else found(name)
-import micronet_mm'''
+{then}'''
     run = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
-    last = run.stderr.strip().splitlines()[-1]
-    assert last.startswith("ModuleNotFoundError: micronet_mm needs torch and MMLab: pip install 'micronet-mm[lite]'")
+    said, = run.stderr.strip().splitlines()[lines]
+    assert said.startswith(f"{begins}: micronet_mm needs torch and MMLab: pip install 'micronet-mm[lite]'")
 
 
 # From images to inputs
