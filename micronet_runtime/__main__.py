@@ -42,7 +42,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     parser.add_argument('--show-model', action='store_true', help='only say what the models are')
     args = parser.parse_args(arguments)
     if not args.show_model and not 2 <= len(args.files) <= 3:
-        parser.error('give one model or two, then a source')
+        parser.error(f'{" ".join(args.files)}: give one model or two, then a source')
     if not args.show_model and not (args.out_dir or args.json):
         parser.error('give --out-dir, --json or both')
     try:

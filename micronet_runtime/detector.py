@@ -1,5 +1,6 @@
 """Objects in an image."""
 from collections.abc import Iterable, Iterator, Sequence
+from numbers import Real
 from typing import Any, Optional
 
 import numpy as np
@@ -70,6 +71,6 @@ class Detector(Predictor):
 
 def check_threshold(value: float, name: str = 'threshold') -> float:
     """The threshold, if scores can be compared to it; InputError otherwise."""
-    if not 0 <= value <= 1:
-        raise InputError(f'the {name} is {value}; scores are from 0 to 1, give one of these.')
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= 1:
+        raise InputError(f'the {name} is {value!r}; scores are from 0 to 1, give one of these.')
     return value

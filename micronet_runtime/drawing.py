@@ -7,6 +7,7 @@ from typing import Union
 import cv2
 import numpy as np
 
+from .detector import check_threshold
 from .results import Classification, Detections, People, Person, Result
 from .sources import checked, load
 
@@ -31,6 +32,7 @@ def draw(image: Union[str, Path, np.ndarray], result: Result, keypoint_threshold
         >>> found, = PeopleAndPoses('detector.onnx', 'pose.onnx')('street.jpg')
         >>> cv2.imwrite('drawn.jpg', draw('street.jpg', found))
     """
+    check_threshold(keypoint_threshold, 'keypoint threshold')
     canvas = np.ascontiguousarray(checked(image) if isinstance(image, np.ndarray) else load(image)).copy()
     _draw(result, canvas, keypoint_threshold)
     return canvas

@@ -36,9 +36,11 @@ def check_providers(onnxruntime: ModuleType, providers: Optional[Sequence[Any]])
     if providers is None:
         return ['CPUExecutionProvider']
     there = onnxruntime.get_available_providers()
+    if not isinstance(providers, (list, tuple)):
+        raise InputError(f'providers is {providers!r}; give a list of {", ".join(there)}.')
     for provider in providers:
-        name = provider if isinstance(provider, str) else provider[0]
+        name = provider[0] if isinstance(provider, (tuple, list)) and provider else provider  # with options behind it
         if name not in there:
-            raise InputError(f'{name} is no provider of this ONNX Runtime; give of {", ".join(there)}, or install the '
-                             'build that has it.')
+            raise InputError(f'{name!r} is no provider of this ONNX Runtime; give of {", ".join(there)}, or install '
+                             'the build that has it.')
     return list(providers)

@@ -131,6 +131,8 @@ def load(path: Union[str, Path]) -> np.ndarray:
         MissingInputError: if there is none.
         InputError: if it is broken or cut off.
     """
+    if not isinstance(path, (str, Path)):
+        raise InputError(f'{path!r} is no image; give a path or an array.')
     if not Path(path).exists():
         raise MissingInputError(f'the image {path} does not exist; name one that does.')
     try:

@@ -212,16 +212,16 @@ def test_dynamic_says_which_activations_are_shift_max(dynamic):
     (dict(arch=3), 'arch must be a name, an Arch or a dict'),
     (dict(arch=dict(stem=(4, 2), blocks=[])), "no field 'blocks'"),
     (dict(arch=dict(stem=(4, 2), rows=[dict(kind='A', stride=2)])), 'row 0 of the arch is incomplete'),
-    (dict(arch=dict(stem=(4, 2), rows=[dict(kind='Z', stride=2, channels=8)])), "kind must be 'A'"),
+    (dict(arch=dict(stem=(4, 2), rows=[dict(kind='Z', stride=2, channels=8)])), "kind='Z' of row 0 of the arch"),
     (dict(arch=dict(stem=(4, 2), rows=[dict(kind='E', stride=1, channels=8)])), 'first block must have stride 2'),
     (dict(out_indices=(4, )), r'out_indices=\(4,\) must name'),
     (dict(out_indices=()), 'out_indices'),
-    (dict(output_stride=8), 'output_stride=8 must be 32 or 16'),
+    (dict(output_stride=8), 'output_stride=8 of MicroNet must be 16 or 32'),
     (dict(frozen_stages=5), 'frozen_stages=5 must be -1'),
     (dict(J=0), 'J=0'),
     (dict(shift='circular'), "shift='circular'"),
-    (dict(dynamic=True), 'dynamic=True must say'),
-    (dict(dynamic=()), r'dynamic=\(\) must say'),
+    (dict(dynamic=True), 'dynamic=True of MicroNet must be a list of 3'),
+    (dict(dynamic=()), r'dynamic=\(\) of MicroNet must be a list of 3'),
 ])
 def test_bad_arguments_get_one_clear_line(arguments, message):
     with pytest.raises(ValueError, match=message) as caught:

@@ -125,5 +125,5 @@ def test_statistics_of_bn_stand_still_in_the_last_part(tmp_path):
 
 
 def test_the_last_part_is_a_share_of_the_run():
-    with pytest.raises(ValueError, match=r'^begin=3 of FreezeNormHook must be a share of the run, from 0 to 1\.$'):
+    with pytest.raises(ValueError, match=r'^begin=3 of FreezeNormHook must be a number from 0 to 1\.$'):
         FreezeNormHook(begin=3)

@@ -125,7 +125,7 @@ def test_a3_of_a_block_that_does_not_compress_is_squeezed_as_the_others(out_chan
 
 
 def test_even_kernel_is_refused():
-    with pytest.raises(ValueError, match='kernel_size=4 is even'):
+    with pytest.raises(ValueError, match=r'^kernel_size=4 of MicroFactorizedDepthwiseConv must be an odd'):
         MicroFactorizedDepthwiseConv(4, kernel_size=4)
 
 

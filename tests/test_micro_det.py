@@ -225,7 +225,7 @@ def test_a_separable_block_has_the_shape_of_a_micro_block():
     for stride in (1, 2):
         theirs = MODELS.build(dict(type='MicroBlockA', in_channels=8, out_channels=12, kernel_size=5, stride=stride))
         assert SeparableBlock(8, 12, 5, stride).eval()(x).shape == theirs.eval()(x).shape
-    with pytest.raises(ValueError, match=r'^kernel_size=4 of SeparableBlock must be odd'):
+    with pytest.raises(ValueError, match=r'^kernel_size=4 of SeparableBlock must be an odd'):
         SeparableBlock(8, 12, 4)
 
 

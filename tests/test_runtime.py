@@ -439,7 +439,7 @@ def test_numbers_that_cannot_be(made):
     fails(lambda: Detector(detector, batch_size=0), 'batch_size is 0')
     fails(lambda: Detector(detector, threshold=30), 'the threshold is 30; scores are from 0 to 1')
     fails(lambda: Detector(detector, threshold=float('nan')), 'the threshold is nan')
-    fails(lambda: Detector(detector, providers=['NPU']), 'NPU is no provider of this ONNX Runtime; give of')
+    fails(lambda: Detector(detector, providers=['NPU']), "'NPU' is no provider of this ONNX Runtime; give of")
     fails(lambda: Detector(made('detection', batch=2), batch_size=4), 'batch_size is 4, and .* takes 2 at once')
 
 

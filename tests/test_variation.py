@@ -56,11 +56,11 @@ def test_a_variation_that_changes_nothing_has_the_released_groups():
 
 
 @pytest.mark.parametrize(('given', 'message'), [
-    (dict(width=0), 'must be positive, got width=0'),
-    (dict(group_scale=-1), 'must be positive, got width=1.0 and group_scale=-1'),
-    (dict(groups=0), 'groups=0 must be at least 1, or None for Eq. 3'),
-    (dict(lite='low'), "lite='low' must be 'nowhere', 'everywhere', or None"),
-    (dict(last_channels=0), 'last_channels=0 must be at least 1'),
+    (dict(width=0), 'width=0 of MicroNet must be a number above 0'),
+    (dict(group_scale=-1), 'group_scale=-1 of MicroNet must be a number above 0'),
+    (dict(groups=0), 'groups=0 of MicroNet must be a whole number of at least 1, or None for Eq. 3'),
+    (dict(lite='low'), "lite='low' of MicroNet must be 'nowhere' or 'everywhere', or None for the lower layers"),
+    (dict(last_channels=0), 'last_channels=0 of MicroNet must be a whole number of at least 1'),
 ])
 def test_what_cannot_be_is_refused(given, message):
     with pytest.raises(ValueError, match=message):

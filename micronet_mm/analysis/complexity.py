@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from micronet_mm.arguments import COUNT, checked, instance
 from micronet_mm.layers import ShiftMax, StaticShiftMax
 from micronet_mm.ops import reference_only
 
@@ -75,6 +76,7 @@ def kind_of(module: nn.Module, shift_max: Optional[ShiftMax]) -> str:
     return 'normalization' if 'Norm' in type(module).__name__ else type(module).__name__
 
 
+@checked(model=instance(nn.Module, 'a module'), height=COUNT, width=COUNT, channels=COUNT)
 def count(model: nn.Module, height: int = 224, width: int = 224, channels: int = 3, *inputs: Any) -> Complexity:
     """Count ``model`` on one image.
 

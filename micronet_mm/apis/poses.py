@@ -16,6 +16,7 @@ from mmpose.apis import Pose2DInferencer
 from mmpose.models import TopdownPoseEstimator
 from mmpose.utils import register_all_modules
 
+from micronet_mm.arguments import FILE, SHARE, check, optional, whole
 from micronet_mm.checkpoint import allow_named, check_fits
 from micronet_mm.checkpoint.atomic import make_folder, refuse_to_overwrite
 from micronet_mm.datasets import LoadImageOrSkip
@@ -24,6 +25,8 @@ from micronet_mm.engine.preflight import find_dicts, require
 
 Source = Union[str, Path, np.ndarray, list]
 COLOURS = ('.bmp', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')  # files that OpenCV writes colours to
+KINDS = dict(detector=FILE, detector_weights=FILE, pose=FILE, pose_weights=FILE, out_dir=optional(FILE),
+             person=whole(0), box_threshold=SHARE, keypoint_threshold=SHARE)
 
 
 class PeopleInferencer(Pose2DInferencer):
@@ -102,7 +105,10 @@ def find_poses(source: Source,
     """
     register_all_modules(init_default_scope=False)
     with checking():
-        check_numbers(box_threshold, keypoint_threshold, device)
+        check('find_poses', KINDS, dict(
+            detector=detector, detector_weights=detector_weights, pose=pose, pose_weights=pose_weights, out_dir=out_dir,
+            person=person, box_threshold=box_threshold, keypoint_threshold=keypoint_threshold))
+        check_device(device)
         inputs = list_inputs(source)
         models = check_models(detector, pose, person)
         detector, pose = (cfg.filename for cfg in models)  # of what comes with the package a name may be given
@@ -161,6 +167,8 @@ def list_inputs(source: Source) -> list[tuple[Union[str, int], Union[str, np.nda
                 raise ValueError(f'an array of shape {given.shape} and type {given.dtype} is no image; give one of '
                                  'shape (H, W, 3) and type uint8, in BGR.')
             found.append((index, given))
+        elif not isinstance(given, (str, Path)):
+            raise ValueError(f'{given!r} is no source; give a path, an array or a list of these.')
         elif Path(given).is_dir():
             found += [(str(file), str(file)) for file in sorted(Path(given).iterdir())
                       if is_kind('image', file) and not file.is_dir() and not file.name.startswith('.')]
@@ -179,14 +187,11 @@ def is_kind(kind: str, file: Union[str, Path, np.ndarray]) -> bool:
     return (guessed or '').startswith(f'{kind}/')
 
 
-def check_numbers(box_threshold: float, keypoint_threshold: float, device: Optional[str]) -> None:
-    """Raise ValueError unless scores can be compared to the thresholds, and the device holds tensors."""
-    for name, value in (('box', box_threshold), ('keypoint', keypoint_threshold)):
-        if not 0 <= value <= 1:
-            raise ValueError(f'the {name} threshold is {value}; scores are from 0 to 1, give one of these.')
+def check_device(device: Optional[str]) -> None:
+    """Raise ValueError unless the device holds tensors."""
     try:
         torch.zeros(1, device=device).cpu()
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, TypeError) as error:
         raise ValueError(f"the device {device!r} cannot be used ({str(error).splitlines()[0]}); name one that is "
                          "there, such as 'cpu' or 'cuda:0'.") from None
 

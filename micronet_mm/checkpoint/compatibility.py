@@ -8,9 +8,15 @@ from typing import Any, Optional, Union
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
+from micronet_mm.arguments import FILE, checked, instance, optional
 from micronet_mm.models.micronet import MicroNet, share_that_fits
 
+from .reading import require_file
 
+MODEL = instance(nn.Module, 'a module')
+
+
+@checked(model=MODEL, path=FILE)
 def check_fits(model: nn.Module, path: Union[str, Path]) -> None:
     """Raise unless the checkpoint holds every tensor of ``model`` in its shape.
 
@@ -37,6 +43,7 @@ def check_fits(model: nn.Module, path: Union[str, Path]) -> None:
                          'Give the config that the checkpoint was trained with.')
 
 
+@checked(model=MODEL, load_from=optional(FILE))
 def check_initial_weights(model: nn.Module, load_from: Optional[str] = None) -> None:
     """Raise if weights that training is to start from would not arrive: those of ``init_cfg``, and ``load_from``.
 
@@ -99,6 +106,8 @@ def within(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def read_tensors(path: Union[str, Path]) -> dict[str, Tensor]:
     """The tensors of a checkpoint, by the names that MMEngine gives them."""
+    if '://' not in str(path):
+        require_file(path)
     content = CheckpointLoader.load_checkpoint(str(path), map_location='cpu')
     stored = content.get('state_dict', content) if isinstance(content, Mapping) else {}
     return {name: value for name, value in stored.items() if isinstance(value, Tensor)}

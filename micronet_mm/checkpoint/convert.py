@@ -7,11 +7,12 @@ from typing import NamedTuple, Union
 import torch
 from torch import Tensor
 
+from micronet_mm.arguments import FILE, Kind, checked, one_of
 from micronet_mm.models.arch import ARCHS, RELEASED
 from micronet_mm.models.classifier import MicroNetClassifier
 from micronet_mm.models.micronet import MicroNet
 
-from .atomic import refuse_to_overwrite
+from .atomic import make_folder_of, refuse_to_overwrite
 from .reading import read_checkpoint
 from .safe_globals import RELEASED_NAME, without_wrappers
 from .weights import check_format, choose_weights, write_weights
@@ -30,6 +31,8 @@ _LAYERS = {
 _CLASSIFIER = {'classifier.0.linear.0': 'fc1', 'classifier.0.linear.1': 'bn1',
                'classifier.2.linear.0': 'fc2', 'classifier.2.linear.1': 'bn2'}
 HEAD_PREFIX = 'head.classifier.'
+TENSORS = Kind('a dict of tensors by name', lambda value: isinstance(value, Mapping) and all(
+    isinstance(tensor, Tensor) for tensor in value.values()))
 
 
 def released_prefixes(arch: str) -> dict[str, str]:
@@ -52,6 +55,7 @@ def released_prefixes(arch: str) -> dict[str, str]:
     return table
 
 
+@checked(arch=one_of(*RELEASED))
 def key_map(arch: str) -> dict[str, str]:
     """The released name of every tensor of ``arch``, mapped to ours: a bijection."""
     return {released: ours for released, (ours, _) in _expected(arch, num_classes=1000).items()}
@@ -72,6 +76,7 @@ def _expected(arch: str, num_classes: int) -> dict[str, tuple[str, torch.Size]]:
     return expected
 
 
+@checked(state_dict=TENSORS)
 def convert_state_dict(state_dict: Mapping[str, Tensor]) -> tuple[str, dict[str, Tensor]]:
     """Rename a released state dict; every tensor must find its place.
 
@@ -107,12 +112,14 @@ def convert_state_dict(state_dict: Mapping[str, Tensor]) -> tuple[str, dict[str,
                      f'because of: {shown}.')
 
 
+@checked(tensors=TENSORS)
 def released_as_ours(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Weights as the authors or PaddleClas released them by our names; any others as they are."""
     plain = without_wrappers(dict(tensors))
     return convert_state_dict(plain)[1] if RELEASED_NAME in plain else plain
 
 
+@checked(path=FILE)
 def read_weights(path: Union[str, Path]) -> dict[str, Tensor]:
     """The tensors of any checkpoint by our names, averaged ones where there are any.
 
@@ -139,6 +146,7 @@ class Converted(NamedTuple):
     sha256: str
 
 
+@checked(source=FILE, target=FILE)
 def convert_checkpoint(source: Union[str, Path], target: Union[str, Path]) -> Converted:
     """Convert released MicroNet weights, of the authors or of PaddleClas, into an MMEngine checkpoint.
 
@@ -167,5 +175,6 @@ def convert_checkpoint(source: Union[str, Path], target: Union[str, Path]) -> Co
         arch, state_dict = convert_state_dict(choose_weights(content).tensors)
     except ValueError as error:
         raise ValueError(f'{source}: {error}') from None
+    make_folder_of(target)
     meta = dict(arch=arch, source=source.name, num_classes=len(state_dict[f'{HEAD_PREFIX}bn2.weight']))
     return Converted(arch, write_weights(state_dict, meta, target))

@@ -3,6 +3,8 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple, Optional, Union
 
+from micronet_mm.arguments import FILE, FLAG, checked, optional
+
 from .atomic import make_folder
 from .reading import read_checkpoint
 from .weights import check_format, choose_weights, sha256_of, write_weights
@@ -26,6 +28,7 @@ class Published(NamedTuple):
     number: int
 
 
+@checked(source=FILE, target=FILE, averaged=optional(FLAG))
 def publish_checkpoint(source: Union[str, Path], target: Union[str, Path],
                        averaged: Optional[bool] = None) -> Published:
     """Write the weights of a checkpoint as ``NAME-<first 8 of SHA-256>`` with the ending of ``target``.

@@ -16,6 +16,13 @@ from .safetensors_file import read_safetensors
 OTHER_FORMATS = {'.safetensors': read_safetensors, '.pdparams': read_pdparams}
 
 
+def require_file(path: Union[str, Path]) -> None:
+    """Raise FileNotFoundError unless there is such a file."""
+    if not osp.isfile(path):
+        raise FileNotFoundError(f'{path} is a folder; name a checkpoint in it.' if osp.isdir(path)
+                                else f'{path} does not exist.')
+
+
 def read_checkpoint(path: Union[str, Path], map_location: Any = 'cpu', mmap: bool = False) -> Any:
     """``torch.load`` with ``weights_only=True``, or the reader of the format that the file's name ends in.
 
@@ -30,8 +37,7 @@ def read_checkpoint(path: Union[str, Path], map_location: Any = 'cpu', mmap: boo
         RefusedCheckpointError: if it holds a type that is not allowed.
         CheckpointError: if reading it is not permitted.
     """
-    if not osp.isfile(path):
-        raise FileNotFoundError(f'{path} does not exist.')
+    require_file(path)
     if read := OTHER_FORMATS.get(Path(path).suffix):
         return read(path, map_location)
     try:

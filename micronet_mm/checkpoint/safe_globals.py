@@ -22,6 +22,8 @@ from mmengine.logging import HistoryBuffer
 from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 from mmengine.runner import CheckpointLoader
 
+from micronet_mm.arguments import TEXT, checked, several
+
 from .errors import CheckpointError
 from .reading import read_checkpoint
 
@@ -129,6 +131,7 @@ def allow_mmengine_checkpoints() -> None:
     CheckpointLoader.register_scheme('', load_from_local, force=True)
 
 
+@checked(names=several(TEXT, least=0))
 def allow_named(names: Sequence[str]) -> None:
     """Allow-list further types, by their full names.
 

@@ -14,6 +14,8 @@ from typing import Union
 import cv2
 import numpy as np
 
+from micronet_mm.arguments import COUNT, FILE, checked, whole
+
 from .skeleton import INDEX, KEYPOINTS, SKELETON, random_pose
 
 CLASSES = ('person', 'disc', 'square', 'triangle')
@@ -246,6 +248,7 @@ def is_figures(root: Path) -> bool:
         return False
 
 
+@checked(root=FILE, num_train=COUNT, num_val=COUNT, seed=whole(0))
 def write_figures(root: Union[str, Path], num_train: int = 2000, num_val: int = 200, seed: int = 0) -> None:
     """Write the dataset: ``train/``, ``val/`` and ``annotations/{,person_keypoints_}{train,val}.json`` under ``root``.
 
@@ -259,11 +262,14 @@ def write_figures(root: Union[str, Path], num_train: int = 2000, num_val: int = 
         seed: of everything random.
 
     Raises:
-        FileExistsError: if ``root`` holds something else.
+        FileExistsError: if ``root`` holds something else, or is in what is no folder.
+        ValueError: for a number that is none.
     """
     root = Path(root)
-    if root.exists() and any(root.iterdir()) and not is_figures(root):
-        raise FileExistsError(f'{root} holds something other than this dataset; name an empty or a new folder.')
+    in_file = any(path.is_file() for path in (root, *root.parents))
+    if in_file or (root.exists() and any(root.iterdir()) and not is_figures(root)):
+        raise FileExistsError(f'{root} holds something other than this dataset, or cannot be made; name an empty or a '
+                              'new folder.')
     root.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root.parent, prefix=f'.{root.name}.') as temporary:
         for split, num_images in zip(SPLITS, (num_train, num_val)):

@@ -11,6 +11,8 @@ from mmengine.logging import print_log
 from mmengine.registry import TRANSFORMS
 from PIL import Image
 
+from micronet_mm.arguments import FLAG, checked
+
 # The images that were skipped, a number made of the path of each, in memory that all dataloader workers see. An image
 # is counted once, however often it is loaded.
 SKIPPED = torch.zeros(2**16, dtype=torch.int64).share_memory_()
@@ -66,6 +68,7 @@ class LoadImageOrSkip(LoadImageFromFile):
         >>> test_pipeline = [dict(type='LoadImageOrSkip', skip=False)]
     """
 
+    @checked(skip=FLAG)
     def __init__(self, skip: bool = True, **kwargs) -> None:
         super().__init__(**kwargs)
         self.skip = skip

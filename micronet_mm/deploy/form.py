@@ -17,6 +17,7 @@ from mmcv.cnn import ConvModule
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from micronet_mm.arguments import checked, instance, one_of
 from micronet_mm.layers import Activation, Chain, ChannelRoll, ChannelShuffle, ConvNorm, ShiftMax
 from micronet_mm.models import MicroNet, MicroNetClassifier, MicroStem
 from micronet_mm.models.deployable import Deployable
@@ -30,6 +31,7 @@ ENGINES = tuple(WEIGHTS_OF)
 Order = Tensor  # (C): logical channel i lies at place order[i]
 
 
+@checked(model=instance(nn.Module, 'a module'), engine=one_of(*ENGINES))
 def switch_to_deploy(model: nn.Module, engine: str = 'pytorch', weights: str = 'float32') -> nn.Module:
     """Put a model into its deploy form, in place; it stays in eval mode and is not meant to be trained.
 

@@ -5,6 +5,7 @@ from typing import Any, Union
 
 from torch import nn
 
+from micronet_mm.arguments import FLAG, INTEGER, TEXT, checked, either, optional, several
 from micronet_mm.models import ARCHS
 
 from .features import FeatureMaps, Indices
@@ -14,6 +15,7 @@ from .pretrained import load_pretrained
 PREFIX = 'micronet_'
 
 
+@checked(pattern=TEXT)
 def list_models(pattern: str = '*') -> list[str]:
     """The names that :func:`create_model` knows, or those that a pattern such as ``'*_sharp'`` fits.
 
@@ -47,6 +49,7 @@ def check_pretrained(pretrained: Any) -> None:
                          'that of the released weights.')
 
 
+@checked(name=TEXT, features_only=FLAG, out_indices=optional(either(INTEGER, several(INTEGER, least=0)), 'all'))
 def create_model(name: str, pretrained: Union[bool, str, Path] = False, features_only: bool = False,
                  out_indices: Indices = None, **kwargs: Any) -> nn.Module:
     """A MicroNet by name.

@@ -6,6 +6,7 @@ import torch
 from mmengine.model import initialize
 from torch import Tensor, nn
 
+from micronet_mm.arguments import COUNT, SHARE, TEXT, check, checked, whole
 from micronet_mm.layers import ScriptableModule
 from micronet_mm.models import MicroNet, MicroNetClassifier, MicroStem, get_arch
 
@@ -101,6 +102,7 @@ class TimmMicroNet(nn.Module):
         ValueError: for an argument outside what is listed here.
     """
 
+    @checked(num_classes=whole(0), in_chans=COUNT, drop_rate=SHARE, global_pool=TEXT)
     def __init__(self, arch: str = 'm3', num_classes: int = 1000, in_chans: int = 3, drop_rate: float = 0.0,
                  drop_path_rate: float = 0.0, global_pool: str = 'avg', **settings: Any) -> None:
         super().__init__()
@@ -110,6 +112,7 @@ class TimmMicroNet(nn.Module):
         if unknown := sorted(set(settings) - SETTINGS):
             raise ValueError(f'{unknown[0]} is no argument of MicroNet here; besides num_classes, in_chans, drop_rate '
                              f'and global_pool there are {", ".join(sorted(SETTINGS))}.')
+        check('MicroNet', MicroNet.__init__.kinds, settings)
         self.in_chans = in_chans
         self.drop_rate = drop_rate
         self.backbone = Stages(arch, in_chans, **settings)

@@ -2,6 +2,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from micronet_mm.arguments import checked, one_of
 from micronet_mm.ops import Deferred
 
 
@@ -14,6 +15,7 @@ class Activation(nn.Module):
     Shapes: any to the same.
     """
 
+    @checked(kind=one_of('relu', 'relu6'))
     def __init__(self, kind: str) -> None:
         super().__init__()
         self.kind = kind

@@ -6,9 +6,13 @@ from typing import Optional, Union
 import torch
 from torch import Tensor, nn
 
+from micronet_mm.arguments import FLAG, Kind, checked
 from micronet_mm.ops import Deferred, defer, is_hooked, settle
 
 from .scriptable import ScriptableModule
+
+LAYERS = Kind('a dict of modules by name', lambda value: isinstance(value, Mapping) and all(
+    isinstance(layer, nn.Module) for layer in value.values()))
 
 
 class Chain(ScriptableModule, nn.Sequential):
@@ -23,6 +27,7 @@ class Chain(ScriptableModule, nn.Sequential):
         init_cfg: as in MMEngine's BaseModule.
     """
 
+    @checked(layers=LAYERS, shortcut=FLAG)
     def __init__(self, layers: Mapping[str, nn.Module], shortcut: bool = False,
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg)

@@ -7,11 +7,13 @@ from mmengine.model import constant_init, kaiming_init
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from micronet_mm.arguments import BUILT, COUNT, NORM, checked, either, optional, several, whole
 from micronet_mm.ops import Deferred, Moments, conv_with_moments, is_alike, is_hooked, is_watched, line_conv
 
 from .chain import Chain
 
 Pair = Union[int, tuple[int, int]]
+SIDES = either(COUNT, several(COUNT, 2))
 
 
 @MODELS.register_module('LineConv')
@@ -50,6 +52,9 @@ class ConvNorm(Chain):
     Shapes: (N, in_channels, H, W) to (N, out_channels, H', W').
     """
 
+    @checked(in_channels=COUNT, out_channels=COUNT, kernel_size=SIDES, stride=SIDES,
+             padding=either(whole(0), several(whole(0), 2)), groups=COUNT, norm_cfg=NORM,
+             conv_cfg=optional(BUILT, 'Conv2d'))
     def __init__(self,
                  in_channels: int,
                  out_channels: int,

@@ -1,7 +1,10 @@
 """How many groups a micro-factorized pointwise convolution has."""
 from math import gcd, log, sqrt
 
+from micronet_mm.arguments import COUNT, POSITIVE, checked
 
+
+@checked(in_channels=COUNT, out_channels=COUNT, scale=POSITIVE)
 def num_groups(in_channels: int, out_channels: int, scale: float = 1.0) -> int:
     """The group number of Eq. 3, G = sqrt(C / R), for one group convolution between C and C / R channels.
 
@@ -24,6 +27,7 @@ def num_groups(in_channels: int, out_channels: int, scale: float = 1.0) -> int:
     return nearest_groups(in_channels, out_channels, scale * sqrt(min(in_channels, out_channels)))
 
 
+@checked(in_channels=COUNT, out_channels=COUNT, target=POSITIVE)
 def nearest_groups(in_channels: int, out_channels: int, target: float) -> int:
     """The possible number of groups that is nearest to ``target`` in ratio; of two the one that num_groups takes."""
     shared = gcd(in_channels, out_channels)

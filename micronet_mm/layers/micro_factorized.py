@@ -3,6 +3,8 @@ from typing import Optional, Sequence
 
 from mmengine.registry import MODELS
 
+from micronet_mm.arguments import COUNT, NORM, ODD, checked, optional, several
+
 from .chain import Chain
 from .channel_shuffle import ChannelShuffle
 from .conv_norm import ConvNorm
@@ -12,6 +14,7 @@ BN = dict(type='BN')
 LINE = dict(type='LineConv')
 
 
+@checked(in_channels=COUNT, out_channels=COUNT, groups=COUNT, norm_cfg=NORM)
 def group_pointwise(in_channels: int, out_channels: int, groups: int, norm_cfg: dict = BN) -> ConvNorm:
     """A 1x1 group convolution with normalization and no activation: one half of a micro-factorized pointwise conv."""
     for name, channels in (('in_channels', in_channels), ('out_channels', out_channels)):
@@ -44,6 +47,8 @@ class MicroFactorizedDepthwiseConv(Chain):
         torch.Size([1, 32, 5, 3])
     """
 
+    # An odd kernel keeps the output centred.
+    @checked(in_channels=COUNT, expansion=several(COUNT, 2), kernel_size=ODD, stride=COUNT, norm_cfg=NORM)
     def __init__(self,
                  in_channels: int,
                  expansion: Sequence[int] = (1, 1),
@@ -51,9 +56,6 @@ class MicroFactorizedDepthwiseConv(Chain):
                  stride: int = 1,
                  norm_cfg: dict = BN,
                  init_cfg: Optional[dict] = None) -> None:
-        if kernel_size % 2 == 0:
-            raise ValueError(f'kernel_size={kernel_size} is even; a micro-factorized depthwise convolution needs an '
-                             'odd one to keep its output centred.')
         e1, e2 = expansion
         mid_channels = in_channels * e1
         pad = kernel_size // 2
@@ -86,6 +88,8 @@ class MicroFactorizedPointwiseConv(Chain):
         3
     """
 
+    @checked(in_channels=COUNT, out_channels=optional(COUNT, 'in_channels'), reduction=COUNT,
+             groups=optional(COUNT, 'Eq. 3'), norm_cfg=NORM)
     def __init__(self,
                  in_channels: int,
                  out_channels: Optional[int] = None,

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from micronet_mm.arguments import COUNT, FLAG, NUMBER, checked, one_of, optional, several
 from micronet_mm.ops import SHIFTS, Deferred, defer, gathered_shift_max, partners, settle, shift_max
 
 from .chain import hand_on
@@ -26,6 +27,7 @@ def leave_meta_device(module: 'ShiftMax', _: Any) -> None:
         module.fill_constants()
 
 
+@checked(value=NUMBER, divisor=COUNT)
 def make_divisible(value: float, divisor: int) -> int:
     """MobileNet's rounding: the nearest multiple of ``divisor``, but never more than 10 % below ``value``."""
     rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
@@ -55,6 +57,8 @@ class ShiftMax(ScriptableModule):
         ValueError: if ``groups`` does not divide ``channels``, J or K is below 1, or the shift rule is unknown.
     """
 
+    @checked(channels=COUNT, groups=optional(COUNT, 'Eq. 3'), J=COUNT, K=COUNT, shift=one_of(*SHIFTS),
+             init=several(several(NUMBER)), spatial=FLAG)
     def __init__(self,
                  channels: int,
                  groups: Optional[int] = None,
@@ -66,13 +70,8 @@ class ShiftMax(ScriptableModule):
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg)
         groups = groups or num_groups(channels, channels)
-        kind = type(self).__name__
         if channels % groups:
-            raise ValueError(f'{groups} groups do not divide the {channels} channels of {kind}.')
-        if J < 1 or K < 1:
-            raise ValueError(f'{kind} needs J and K of at least 1, got {J=} and {K=}.')
-        if shift not in SHIFTS:
-            raise ValueError(f'shift={shift!r} is not a known shift rule; use one of {SHIFTS}.')
+            raise ValueError(f'{groups} groups do not divide the {channels} channels of {type(self).__name__}.')
         self.channels = channels
         self.groups = groups
         self.J = J
@@ -151,6 +150,7 @@ class DynamicShiftMax(ShiftMax):
         torch.Size([2, 16, 7, 7])
     """
 
+    @checked(reduction=COUNT)
     def __init__(self,
                  channels: int,
                  groups: Optional[int] = None,
@@ -162,8 +162,6 @@ class DynamicShiftMax(ShiftMax):
                  spatial: bool = False,
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(channels, groups, J, K, shift, init, spatial, init_cfg)
-        if reduction < 1:
-            raise ValueError(f'DynamicShiftMax needs a reduction of at least 1, got {reduction=}.')
         squeeze = max(4, make_divisible(channels // reduction, 4))
         self.fc1 = nn.Linear(channels, squeeze)
         self.fc2 = nn.Linear(squeeze, K * J * channels)

@@ -3,6 +3,7 @@ from typing import Optional
 
 from torch import Tensor, nn
 
+from micronet_mm.arguments import COUNT, POSITIVE, checked
 from micronet_mm.ops import Deferred, conv_with_moments, settle
 
 from .conv_norm import is_plain
@@ -22,6 +23,7 @@ class SpatialAttention(ScriptableModule):
     Shapes: (N, C, H, W) to (N, 1, H, W).
     """
 
+    @checked(channels=COUNT, temperature=POSITIVE)
     def __init__(self, channels: int, temperature: float = 10.0, init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg)
         self.temperature = temperature

@@ -3,6 +3,8 @@ from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any, Mapping, Optional, Union
 
+from micronet_mm.arguments import COUNT, FLAG, NUMBER, ODD, Kind, check, one_of, optional, several
+
 Pair = tuple[int, int]
 
 
@@ -119,6 +121,13 @@ ARCHS.update(
 )
 
 
+GROUPS = optional(several(optional(COUNT, 'Eq. 3'), 2), 'Eq. 3')
+ROW = dict(kind=one_of('A', 'B', 'C', 'E'), stride=one_of(1, 2), channels=COUNT, kernel=optional(ODD),
+           expansion=optional(several(COUNT, 2)), groups1=GROUPS, groups2=GROUPS, dynamic=several(FLAG, 3), ratio=COUNT)
+ARCH = dict(stem=several(COUNT, 2), rows=several(Kind('a Row or a dict of its fields', lambda value: isinstance(
+    value, (Row, Mapping)))), classifier=COUNT, init=several(several(NUMBER)))
+
+
 def _from_mapping(cls: type, what: str, given: Mapping[str, Any]) -> Any:
     known = {field.name for field in fields(cls)}
     unknown = sorted(set(given) - known)
@@ -153,6 +162,7 @@ def get_arch(arch: Union[str, Arch, Mapping[str, Any]]) -> Arch:
         arch = _from_mapping(Arch, 'the arch', arch)
     if not isinstance(arch, Arch):
         raise ValueError(f'arch must be a name, an Arch or a dict of its fields, got {type(arch).__name__}.')
+    check('the arch', ARCH, vars(arch))
     rows = tuple(row if isinstance(row, Row) else _from_mapping(Row, f'row {i} of the arch', row)
                  for i, row in enumerate(arch.rows))
     for i, row in enumerate(rows):
@@ -163,14 +173,11 @@ def get_arch(arch: Union[str, Arch, Mapping[str, Any]]) -> Arch:
 
 
 def _check_row(index: int, row: Row) -> None:
+    check(f'row {index} of the arch', ROW, vars(row))
     where = f'row {index} of the arch ({row.kind!r}, {row.channels} channels)'
-    if row.kind not in ('A', 'B', 'C', 'E'):
-        raise ValueError(f"{where}: kind must be 'A', 'B', 'C' or 'E'.")
-    if row.stride not in (1, 2) or (row.kind == 'E' and row.stride != 1):
-        raise ValueError(f"{where}: stride={row.stride} is not allowed; it is 1 or 2, and 1 in an 'E'.")
+    if row.kind == 'E' and row.stride != 1:
+        raise ValueError(f"{where}: stride={row.stride} is not allowed; it is 1 in an 'E'.")
     if row.kind != 'E' and (row.kernel is None or row.expansion is None):
         raise ValueError(f'{where}: kernel and expansion are needed.')
     if index == 0 and row.stride != 2:
         raise ValueError(f'{where}: the first block must have stride 2, since stages count from stride 4.')
-    if len(row.dynamic) != 3:
-        raise ValueError(f'{where}: dynamic={row.dynamic} must say yes or no for each of A1, A2, A3.')

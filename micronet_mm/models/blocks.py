@@ -4,6 +4,7 @@ from typing import Any, Optional, Sequence
 from mmengine.registry import MODELS
 from torch import nn
 
+from micronet_mm.arguments import COUNT, FLAG, NORM, ODD, SETTINGS, checked, optional, several
 from micronet_mm.layers import (
     Activation,
     Chain,
@@ -17,7 +18,13 @@ from micronet_mm.layers import (
     num_groups,
 )
 
+from .arch import GROUPS
+
 BN = dict(type='BN')
+EXPANSION = dict(in_channels=COUNT, out_channels=COUNT, groups1=GROUPS, dynamic=several(FLAG, 3), reduction=COUNT,
+                 shift_max=optional(SETTINGS), norm_cfg=NORM)
+# An odd kernel keeps the output centred.
+MICRO_BLOCK = dict(EXPANSION, kernel_size=ODD, stride=COUNT, expansion=several(COUNT, 2), groups2=GROUPS)
 
 
 def shift_max_layer(channels: int, groups: int, reduction: int, coefficients: str = 'dynamic',
@@ -78,6 +85,7 @@ class MicroStem(Chain):
     Shapes: (N, in_channels, H, W) to (N, s1 * s2, ceil(H / 2), ceil(W / 2)).
     """
 
+    @checked(in_channels=COUNT, widths=several(COUNT, 2), norm_cfg=NORM)
     def __init__(self,
                  in_channels: int,
                  widths: Sequence[int],
@@ -119,6 +127,7 @@ class MicroBlockA(Chain):
         torch.Size([1, 12, 16, 16])
     """
 
+    @checked(**MICRO_BLOCK)
     def __init__(self,
                  in_channels: int,
                  out_channels: int,
@@ -175,6 +184,7 @@ class MicroBlockB(Chain):
         torch.Size([1, 32, 14, 14])
     """
 
+    @checked(**MICRO_BLOCK)
     def __init__(self,
                  in_channels: int,
                  out_channels: int,
@@ -234,6 +244,7 @@ class MicroBlockE(Chain):
     Shapes: (N, Cin, H, W) to (N, C, H, W).
     """
 
+    @checked(**EXPANSION)
     def __init__(self,
                  in_channels: int,
                  out_channels: int,

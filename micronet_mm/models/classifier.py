@@ -3,9 +3,12 @@ import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from micronet_mm.arguments import COUNT, SHARE, checked
 from micronet_mm.layers import ScriptableModule
 
 from .deployable import Deployable
+
+CLASSIFIER = dict(in_channels=COUNT, hidden_channels=COUNT, num_classes=COUNT, dropout=SHARE)
 
 
 @MODELS.register_module()
@@ -24,6 +27,7 @@ class MicroNetClassifier(ScriptableModule, Deployable):
     Shapes: (N, in_channels, H, W) to (N, num_classes).
     """
 
+    @checked(**CLASSIFIER)
     def __init__(self,
                  in_channels: int,
                  hidden_channels: int,

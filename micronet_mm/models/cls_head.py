@@ -4,7 +4,9 @@ from typing import Optional, Sequence, Union
 from mmpretrain.models.heads import ClsHead
 from torch import Tensor
 
-from .classifier import MicroNetClassifier
+from micronet_mm.arguments import checked
+
+from .classifier import CLASSIFIER, MicroNetClassifier
 from .deployable import Deployable
 
 
@@ -24,6 +26,7 @@ class MicroNetClsHead(ClsHead, Deployable):
     Shapes: a tuple of features, the last of them (N, in_channels, H, W), to logits (N, num_classes).
     """
 
+    @checked(**CLASSIFIER)
     def __init__(self,
                  in_channels: int,
                  hidden_channels: int,

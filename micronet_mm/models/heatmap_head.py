@@ -5,8 +5,13 @@ from typing import Any, Optional
 from mmpose.models.heads import HeatmapHead
 from torch import Tensor, nn
 
+from micronet_mm.arguments import COUNT, FLAG, NORM, ODD, SETTINGS, checked, optional, several
+
 from .blocks import MicroBlockA
 from .deployable import Deployable
+
+UPSAMPLING = dict(in_channels=COUNT, out_channels=COUNT, widths=several(COUNT), strides=several(COUNT), in_stride=COUNT,
+                  norm_cfg=NORM)
 
 
 class UpsamplingHeatmapHead(HeatmapHead, Deployable):
@@ -86,6 +91,8 @@ class MicroHeatmapHead(UpsamplingHeatmapHead):
         torch.Size([1, 17, 64, 48])
     """
 
+    @checked(**UPSAMPLING, kernel_sizes=several(ODD), expansions=several(several(COUNT, 2)), ratios=several(COUNT),
+             dynamic=several(FLAG, 3), spatial=FLAG, shift_max=optional(SETTINGS))
     def __init__(self,
                  in_channels: int,
                  out_channels: int,

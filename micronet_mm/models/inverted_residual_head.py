@@ -4,7 +4,9 @@ from typing import Any
 
 from mmpretrain.models.utils import InvertedResidual
 
-from .heatmap_head import UpsamplingHeatmapHead
+from micronet_mm.arguments import COUNT, ODD, checked
+
+from .heatmap_head import UPSAMPLING, UpsamplingHeatmapHead
 
 
 class InvertedResidualHeatmapHead(UpsamplingHeatmapHead):
@@ -27,6 +29,7 @@ class InvertedResidualHeatmapHead(UpsamplingHeatmapHead):
     Shapes: a tuple whose last entry is (N, in_channels, H, W), to (N, out_channels, 4 * H, 4 * W).
     """
 
+    @checked(**UPSAMPLING, kernel_size=ODD, expansion=COUNT)
     def __init__(self,
                  in_channels: int,
                  out_channels: int,

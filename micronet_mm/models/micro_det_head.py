@@ -6,6 +6,8 @@ from typing import Any, Optional
 from mmdet.models.dense_heads import GFLHead
 from torch import Tensor, nn
 
+from micronet_mm.arguments import BUILT, COUNT, NORM, checked, optional, whole
+
 from .deployable import Deployable
 from .given_block import build_block
 
@@ -34,6 +36,8 @@ class MicroDetHead(GFLHead, Deployable):
     list of logits (N, 4 * (reg_max + 1), H, W): how many strides a box reaches to the left, top, right and bottom.
     """
 
+    @checked(num_classes=COUNT, in_channels=COUNT, block=BUILT, feat_channels=optional(COUNT, 'in_channels'),
+             stacked_convs=whole(0), norm_cfg=NORM)
     def __init__(self,
                  num_classes: int,
                  in_channels: int,

@@ -7,6 +7,8 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from micronet_mm.arguments import BUILT, COUNT, NORM, checked, several
+
 from .deployable import Deployable
 from .given_block import build_block
 
@@ -41,6 +43,8 @@ class MicroPAFPN(BaseModule, Deployable):
         [(96, 40, 40), (96, 20, 20), (96, 10, 10)]
     """
 
+    @checked(in_channels=several(COUNT), out_channels=COUNT, block=BUILT, expansions=several(several(COUNT, 2)),
+             norm_cfg=NORM)
     def __init__(self,
                  in_channels: Sequence[int],
                  out_channels: int,

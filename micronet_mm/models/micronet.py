@@ -9,10 +9,13 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from micronet_mm.arguments import COUNT, FLAG, NORM, checked, either, one_of, optional, several, whole
+from micronet_mm.ops import SHIFTS
+
 from .arch import ARCHS, Arch, Row, get_arch
 from .blocks import MicroBlockA, MicroBlockB, MicroBlockC, MicroBlockE, MicroStem
 from .deployable import Deployable
-from .variation import vary
+from .variation import VARIATION, vary
 
 BLOCKS = dict(A=MicroBlockA, B=MicroBlockB, C=MicroBlockC)
 
@@ -64,6 +67,10 @@ class MicroNet(BaseModule, Deployable):
         [(1, 24, 8, 12), (1, 80, 4, 6), (1, 864, 2, 3)]
     """
 
+    @checked(in_channels=COUNT, out_indices=either(whole(0), several(whole(0))), output_stride=one_of(16, 32),
+             frozen_stages=whole(-1), norm_cfg=NORM, norm_eval=FLAG, with_cp=FLAG, J=COUNT, K=COUNT,
+             shift=one_of(*SHIFTS), dynamic=optional(several(FLAG, 3), 'those of the table'),
+             coefficients=one_of('dynamic', 'static'), spatial=FLAG, **VARIATION)
     def __init__(self,
                  arch: Union[str, Arch, Mapping[str, Any]] = 'm3',
                  in_channels: int = 3,
@@ -92,14 +99,10 @@ class MicroNet(BaseModule, Deployable):
             table = vary(table, *variation)
         stages = split_into_stages(table.rows)
         out_indices = (out_indices, ) if isinstance(out_indices, int) else tuple(out_indices)
-        if not out_indices or not all(i in range(len(stages)) for i in out_indices):
+        if not all(i in range(len(stages)) for i in out_indices):
             raise ValueError(f'out_indices={out_indices} must name one or more of the stages 0 to {len(stages) - 1}.')
-        if output_stride not in (16, 32):
-            raise ValueError(f'output_stride={output_stride} must be 32 or 16.')
         if frozen_stages not in range(-1, len(stages) + 1):
             raise ValueError(f'frozen_stages={frozen_stages} must be -1 (none) to {len(stages)} (all).')
-        if dynamic is not None and (isinstance(dynamic, bool) or len(dynamic) != 3):
-            raise ValueError(f'dynamic={dynamic} must say yes or no for each of A1, A2, A3.')
         self.out_indices = out_indices
         self.out_channels = tuple(stages[i][-1].channels for i in sorted(set(out_indices)))
         self.frozen_stages = frozen_stages

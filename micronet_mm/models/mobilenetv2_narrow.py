@@ -6,6 +6,8 @@ from mmpretrain.models.backbones import MobileNetV2
 from mmpretrain.models.utils import make_divisible
 from torch import nn
 
+from micronet_mm.arguments import COUNT, POSITIVE, checked
+
 
 class MobileNetV2Narrow(MobileNetV2):
     """mmpretrain's MobileNetV2 with a width multiplier that reaches all layers, and a multiplier of depth.
@@ -22,6 +24,7 @@ class MobileNetV2Narrow(MobileNetV2):
         **kwargs: as for mmpretrain's MobileNetV2, less ``widen_factor``.
     """
 
+    @checked(width=POSITIVE, depth=POSITIVE, last_channels=COUNT, divisor=COUNT)
     def __init__(self, width: float = 1.0, depth: float = 1.0, last_channels: int = 1280, divisor: int = 4,
                  **kwargs: Any) -> None:
         self.width, self.depth, self.divisor = width, depth, divisor

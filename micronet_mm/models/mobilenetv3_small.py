@@ -5,6 +5,8 @@ from mmcv.cnn import ConvModule
 from mmpretrain.models.backbones import MobileNetV3
 from mmpretrain.models.utils import InvertedResidual, make_divisible
 
+from micronet_mm.arguments import COUNT, POSITIVE, checked, one_of
+
 
 def scaled_setting(width: float, stem: int, divisor: int) -> list[list]:
     """The rows of mmpretrain's 'small' with their channels multiplied and rounded, expansions as they were."""
@@ -30,9 +32,8 @@ class MobileNetV3Small(MobileNetV3):
         **kwargs: as for mmpretrain's MobileNetV3, less ``arch``.
     """
 
+    @checked(width=POSITIVE, divisor=COUNT, output_stride=one_of(16, 32))
     def __init__(self, width: float = 1.0, divisor: int = 8, output_stride: int = 32, **kwargs: Any) -> None:
-        if output_stride not in (16, 32):
-            raise ValueError(f'output_stride={output_stride} must be 32 or 16.')
         self.stem_width = make_divisible(16 * width, divisor)
         rows = scaled_setting(width, self.stem_width, divisor)
         if output_stride == 16:

@@ -4,6 +4,8 @@ from typing import Optional, Sequence
 from mmcv.cnn import DepthwiseSeparableConvModule
 from mmengine.registry import MODELS
 
+from micronet_mm.arguments import BUILT, COUNT, NORM, ODD, checked, optional, several
+
 
 @MODELS.register_module()
 class SeparableBlock(DepthwiseSeparableConvModule):
@@ -26,6 +28,9 @@ class SeparableBlock(DepthwiseSeparableConvModule):
     Shapes: (N, Cin, H, W) to (N, C, ceil(H / stride), ceil(W / stride)).
     """
 
+    # An odd kernel keeps the output centred.
+    @checked(in_channels=COUNT, out_channels=COUNT, kernel_size=ODD, stride=COUNT,
+             expansion=optional(several(COUNT, 2)), norm_cfg=NORM, act_cfg=optional(BUILT, 'no activation'))
     def __init__(self,
                  in_channels: int,
                  out_channels: int,
@@ -34,7 +39,5 @@ class SeparableBlock(DepthwiseSeparableConvModule):
                  expansion: Optional[Sequence[int]] = None,
                  norm_cfg: dict = dict(type='BN'),
                  act_cfg: dict = dict(type='ReLU6')) -> None:
-        if kernel_size % 2 == 0:
-            raise ValueError(f'kernel_size={kernel_size} of SeparableBlock must be odd, to keep its output centred.')
         super().__init__(in_channels, out_channels, kernel_size, stride, kernel_size // 2, norm_cfg=norm_cfg,
                          act_cfg=act_cfg)

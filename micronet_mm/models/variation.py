@@ -2,11 +2,17 @@
 from dataclasses import replace
 from typing import Optional
 
+from micronet_mm.arguments import COUNT, POSITIVE, checked, one_of, optional
 from micronet_mm.layers import make_divisible, nearest_groups, num_groups
 
 from .arch import Arch, Row
 
+VARIATION = dict(width=POSITIVE, group_scale=POSITIVE, groups=optional(COUNT, 'Eq. 3'),
+                 lite=optional(one_of('nowhere', 'everywhere'), 'the lower layers'),
+                 last_channels=optional(COUNT, 'those of the table'))
 
+
+@checked(**VARIATION)
 def vary(arch: Arch,
          width: float = 1.0,
          group_scale: float = 1.0,
@@ -31,15 +37,6 @@ def vary(arch: Arch,
     Raises:
         ValueError: for an argument outside what is listed here.
     """
-    if min(width, group_scale) <= 0:
-        raise ValueError(f'width and group_scale must be positive, got {width=} and {group_scale=}.')
-    if groups is not None and groups < 1:
-        raise ValueError(f'{groups=} must be at least 1, or None for Eq. 3.')
-    if lite not in (None, 'nowhere', 'everywhere'):
-        raise ValueError(f"{lite=} must be 'nowhere', 'everywhere', or None for the lower layers.")
-    if last_channels is not None and last_channels < 1:
-        raise ValueError(f'{last_channels=} must be at least 1, or None for those of the table.')
-
     def rule(in_channels: int, out_channels: int) -> int:
         if groups is not None:
             return nearest_groups(in_channels, out_channels, groups)

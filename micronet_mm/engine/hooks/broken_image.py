@@ -8,6 +8,7 @@ from mmengine.logging import print_log
 from mmengine.registry import HOOKS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
+from micronet_mm.arguments import COUNT, SHARE, checked, whole
 from micronet_mm.datasets.loading import SKIPPED
 from micronet_mm.engine.errors import TooManyBrokenImagesError
 
@@ -33,11 +34,8 @@ class BrokenImageHook(Hook):
         >>> custom_hooks = [dict(type='BrokenImageHook', max_share=0.01)]
     """
 
+    @checked(max_share=SHARE, spare=whole(0), interval=COUNT)
     def __init__(self, max_share: float = 0.01, spare: int = 10, interval: int = 100) -> None:
-        if not 0 <= max_share <= 1:
-            raise ValueError(f'max_share={max_share} of BrokenImageHook must be between 0 and 1.')
-        if interval < 1:
-            raise ValueError(f'interval={interval} of BrokenImageHook must be at least 1.')
         self.max_share = max_share
         self.spare = spare
         self.interval = interval

@@ -7,6 +7,8 @@ from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from micronet_mm.arguments import TEXT, checked, either, several
+
 
 @HOOKS.register_module()
 class CompileHook(Hook):
@@ -26,6 +28,7 @@ class CompileHook(Hook):
         >>> custom_hooks = [dict(type='CompileHook', modules=['backbone', 'neck'])]
     """
 
+    @checked(modules=either(TEXT, several(TEXT)))
     def __init__(self, modules: Sequence[str] = ('backbone', ), **options: Any) -> None:
         self.modules = [modules] if isinstance(modules, str) else list(modules)
         self.options = options

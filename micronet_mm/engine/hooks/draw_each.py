@@ -9,6 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from micronet_mm.arguments import BUILT, FILE, checked
 from micronet_mm.engine.errors import RunStopped
 
 
@@ -28,6 +29,7 @@ class DrawEachHook(Hook):
         RunStopped: from within the run, if a drawing would be written where its image is.
     """
 
+    @checked(hook=BUILT, out_dir=FILE)
     def __init__(self, hook: dict, out_dir: str) -> None:
         # mmdet's hook has its own names for what mmpose's and mmpretrain's call enable and out_dir.
         with HOOKS.switch_scope_and_registry(None) as registry:

@@ -6,6 +6,8 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from micronet_mm.arguments import SHARE, checked
+
 
 @HOOKS.register_module()
 class FreezeNormHook(Hook):
@@ -26,9 +28,8 @@ class FreezeNormHook(Hook):
         >>> custom_hooks = [dict(type='FreezeNormHook', begin=0.8)]
     """
 
+    @checked(begin=SHARE)
     def __init__(self, begin: float = 0.8) -> None:
-        if not 0 <= begin <= 1:
-            raise ValueError(f'begin={begin} of FreezeNormHook must be a share of the run, from 0 to 1.')
         self.begin = begin
 
     def before_train(self, runner: Runner) -> None:

@@ -8,6 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from micronet_mm.arguments import COUNT, checked
 from micronet_mm.engine.errors import InvalidLossError
 
 
@@ -40,9 +41,8 @@ class InvalidLossHook(Hook):
     """
     priority = 'VERY_HIGH'
 
+    @checked(interval=COUNT)
     def __init__(self, interval: int = 10) -> None:
-        if interval < 1:
-            raise ValueError(f'interval={interval} of InvalidLossHook must be at least 1.')
         self.interval = interval
         self.steps: list[Step] = []
 

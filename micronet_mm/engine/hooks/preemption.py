@@ -14,10 +14,13 @@ from mmengine.logging import print_log
 from mmengine.registry import HOOKS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
+from micronet_mm.arguments import Kind, checked, several
 from micronet_mm.checkpoint.atomic import written_atomically
 from micronet_mm.engine.rest_of_epoch import images_per_iteration, random_state, rest_of_epoch
 
 FILENAME = 'interrupted.pth'
+SIGNAL = Kind('the name of a signal of this system, such as SIGTERM or SIGUSR1',
+              lambda name: isinstance(name, str) and name in signal.Signals.__members__)
 
 
 @HOOKS.register_module()
@@ -44,10 +47,8 @@ class PreemptionHook(Hook):
     """
     priority = 'LOWEST'  # behind all that an iteration changes: schedulers, averages, other checkpoints
 
+    @checked(signals=several(SIGNAL))
     def __init__(self, signals: Sequence[str] = ('SIGTERM', )) -> None:
-        unknown = [name for name in signals if name not in signal.Signals.__members__]
-        if unknown:
-            raise ValueError(f'{unknown[0]!r} is no signal of this system; use names such as SIGTERM or SIGUSR1.')
         self.signals = [signal.Signals[name] for name in signals]
         self.previous: dict[signal.Signals, Any] = {}
         self.received: Optional[signal.Signals] = None
