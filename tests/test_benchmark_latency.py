@@ -151,7 +151,7 @@ def test_throughput_is_of_batches_with_one_and_two_threads(tool, capsys):
 
 @pytest.mark.parametrize(('arguments', 'message'), [
     (['--models', '--plot', 'a.svg'], '--plot is for single images of classifiers'),
-    (['--rounds', '0'], '--rounds 0: at least 1'),
+    (['--rounds', '0'], "argument --rounds: '0' must be a whole number of at least 1"),
     (['--networks', 'm9'], "invalid choice: 'm9'"),
 ])
 def test_mistakes(arguments, message, tool, capsys):

@@ -74,7 +74,7 @@ def test_the_picture_of_fusions(tmp_path):
 
 @pytest.mark.parametrize(('arguments', 'message'), [
     (['print_network.py', 'm7'], "error: arch='m7' is unknown; use one of"),
-    (['print_network.py', 'm0', '--size', '0'], 'error: size=0 must be at least 1.'),
+    (['print_network.py', 'm0', '--size', '0'], "argument --size: '0' must be a whole number of at least 1"),
     (['visualize_shift_max.py', 'nope.py', 'x.pth', 'x.png'], 'error: the config nope.py does not exist'),
     (['visualize_shift_max.py', 'nope.py', 'x.pth', 'x.txt'], 'error: x.txt is to be a picture'),
     (['browse_dataset.py', 'nope.py'], 'error: the config nope.py does not exist'),

@@ -13,26 +13,20 @@ from typing import Optional
 
 from mmengine.config import Config
 
+from micronet_mm.arguments import COUNT
 from micronet_mm.checkpoint.atomic import make_folder, write_text_atomically
 
 CONFIG = 'config.py'
 TRAIN = Path(__file__).resolve().with_name('train.py')
 
 
-def positive(text: str) -> int:
-    """An argument that counts something."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'{text!r} is not a whole number of at least 1')
-    return int(text)
-
-
 def arguments(description: str, work_dir: Path, epochs: int) -> argparse.ArgumentParser:
     """What all comparisons are asked: ``work_dir``, ``epochs``, ``seeds`` and ``jobs``."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--work-dir', type=Path, default=work_dir)
-    parser.add_argument('--epochs', type=positive, default=epochs, help=f'the budget of each (default: {epochs})')
-    parser.add_argument('--seeds', type=positive, default=3, help='trainings of each (default: 3)')
-    parser.add_argument('--jobs', type=positive, default=2, help='trainings at a time (default: 2)')
+    parser.add_argument('--epochs', type=COUNT, default=epochs, help=f'the budget of each (default: {epochs})')
+    parser.add_argument('--seeds', type=COUNT, default=3, help='trainings of each (default: 3)')
+    parser.add_argument('--jobs', type=COUNT, default=2, help='trainings at a time (default: 2)')
     return parser
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import _process  # noqa: F401
 import numpy as np
 
+from micronet_mm.arguments import COUNT
 from micronet_mm.datasets.coco_file import check_names, read_coco_file, warn_of_strays
 
 CLASSES = 80
@@ -46,8 +47,8 @@ def seconds(function: Callable[[], object]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--images', type=int, default=118_287)
-    parser.add_argument('--rounds', type=int, default=3)
+    parser.add_argument('--images', type=COUNT, default=118_287)
+    parser.add_argument('--rounds', type=COUNT, default=3)
     args = parser.parse_args()
     from mmdet.datasets import CocoDataset
     names = tuple(f'class {index}' for index in range(CLASSES))

@@ -80,13 +80,15 @@ def ratios(other: Path, arch: str, task: str, threads: int, steps: int) -> list[
 def main() -> None:
     if sys.argv[1:2] == ['--serve']:
         return serve(*sys.argv[2:])
+    from micronet_mm.arguments import COUNT  # not of the tree that is served
+    from micronet_mm.models import ARCHS
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('other', type=Path, help='another checkout')
-    parser.add_argument('--arch', nargs='+', default=['m0', 'm3'])
+    parser.add_argument('--arch', nargs='+', choices=sorted(ARCHS), default=['m0', 'm3'])
     parser.add_argument('--task', nargs='+', choices=sorted(SHAPES), default=sorted(SHAPES))
-    parser.add_argument('--threads', type=int, default=2)
-    parser.add_argument('--steps', type=int, default=60, help='of each, in every round')
-    parser.add_argument('--rounds', type=int, default=3, help='each with new processes')
+    parser.add_argument('--threads', type=COUNT, default=2)
+    parser.add_argument('--steps', type=COUNT, default=60, help='of each, in every round')
+    parser.add_argument('--rounds', type=COUNT, default=3, help='each with new processes')
     args = parser.parse_args()
     other = args.other.resolve()
     if not (other / 'micronet_mm' / '__init__.py').is_file():

@@ -12,6 +12,7 @@ from pathlib import Path
 import _process  # noqa: F401
 import numpy as np
 
+from micronet_mm.arguments import COUNT
 from micronet_mm.engine.cli import one_line_errors
 from micronet_mm.latency.forms import Contender
 from micronet_mm.latency.timing import measure, median_ms
@@ -25,12 +26,9 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('models', nargs='+', type=Path, metavar='MODEL', help='what tools/export.py wrote')
     parser.add_argument('source', help='an image or a folder of images')
-    parser.add_argument('--rounds', type=int, default=20, help='bursts of each (default: 20)')
-    parser.add_argument('--threads', type=int, default=1, help='default: 1')
-    args = parser.parse_args()
-    if args.rounds < 1:
-        parser.error(f'--rounds {args.rounds}: at least 1')
-    return args
+    parser.add_argument('--rounds', type=COUNT, default=20, help='bursts of each (default: 20)')
+    parser.add_argument('--threads', type=COUNT, default=1, help='default: 1')
+    return parser.parse_args()
 
 
 def runs(path: Path, threads: int, frames: list[Frame]) -> Callable[[], list]:

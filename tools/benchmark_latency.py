@@ -25,6 +25,7 @@ from pathlib import Path
 
 import _process  # noqa: F401
 
+from micronet_mm.arguments import COUNT
 from micronet_mm.checkpoint.atomic import make_folder_of, write_text_atomically, written_atomically
 from micronet_mm.engine.cli import one_line_errors
 from micronet_mm.latency import forms, networks
@@ -44,17 +45,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--models', action='store_true', help='detectors and keypoint models instead, to their maps')
     parser.add_argument('--forms', nargs='+', choices=forms.FORMS, metavar='FORM',
                         help=f'of {", ".join(forms.FORMS)} (default: all, and {", ".join(OF_MODELS)} of whole models)')
-    parser.add_argument('--rounds', type=int, default=20, help='bursts of each (default: 20)')
-    parser.add_argument('--threads', type=int, default=1, help='default: 1')
-    parser.add_argument('--batch', type=int, default=1, help='images at a time (default: 1)')
+    parser.add_argument('--rounds', type=COUNT, default=20, help='bursts of each (default: 20)')
+    parser.add_argument('--threads', type=COUNT, default=1, help='default: 1')
+    parser.add_argument('--batch', type=COUNT, default=1, help='images at a time (default: 1)')
     parser.add_argument('--throughput', action='store_true',
                         help='images per second of batches of 8 with 1 and 2 threads instead')
     parser.add_argument('--json', type=Path, metavar='FILE', help='also write the figures there')
     parser.add_argument('--plot', type=Path, metavar='FILE.svg', help='also draw top-1 over latency there')
     args = parser.parse_args()
-    for option in ('rounds', 'threads', 'batch'):
-        if getattr(args, option) < 1:
-            parser.error(f'--{option} {getattr(args, option)}: at least 1')
     if args.plot and (args.models or args.throughput or args.batch > 1 or args.threads > 1):
         parser.error('--plot is for single images of classifiers on one thread')
     return args

@@ -28,6 +28,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from micronet_mm.arguments import COUNT
+from micronet_mm.checkpoint.atomic import make_folder_of
+from micronet_mm.engine.cli import one_line_errors
 from micronet_mm.models import ARCHS, MicroNet, MicroNetClassifier, load_hosted
 from micronet_mm.ops import reference_only, shift_max
 
@@ -223,11 +226,14 @@ def measure_beside(arch: str, threads: int, rounds: int) -> dict[str, dict[str, 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--arch', nargs='+', choices=sorted(WIDTHS), default=sorted(WIDTHS))
-    parser.add_argument('--threads', type=int, default=2)
-    parser.add_argument('--rounds', type=int, default=11)
+    parser.add_argument('--threads', type=COUNT, default=2)
+    parser.add_argument('--rounds', type=COUNT, default=11)
     parser.add_argument('--beside', action='store_true', help='measure a step beside a second training instead')
     parser.add_argument('--json', type=Path, metavar='FILE', help='also write the figures there')
     args = parser.parse_args()
+    if args.json:
+        with one_line_errors():
+            make_folder_of(args.json)
     torch.set_num_threads(args.threads)
     machine = (f'{platform.machine()} with {torch.backends.cpu.get_cpu_capability()}, {args.threads} threads, '
                f'PyTorch {torch.__version__}')

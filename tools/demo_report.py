@@ -134,12 +134,12 @@ def main() -> None:
     pictures = next(filter(None, map(last_pictures, folders)), {})
     curves, predictions = work_dir / 'curves.png', work_dir / 'predictions.png'
     with one_line_errors():
-        if not losses and not metrics:
-            raise ValueError(f'{work_dir} holds no <time>/vis_data/scalars.json with a loss or a metric; name the '
-                             '--work-dir of a training that has logged something.')
         if args.pictures and not pictures:
             raise ValueError(f'{args.pictures} holds no picture that can be read with a name such as pose_0.png; name '
                              'the --out-dir of tools/draw_poses.py.')
+        if not losses and not metrics:
+            raise ValueError(f'{work_dir} holds no <time>/vis_data/scalars.json with a loss or a metric; name the '
+                             '--work-dir of a training that has logged something.')
         for target in (curves, predictions):
             refuse_to_overwrite(target, *files, *pictures)
     draw_curves(losses, metrics, 'epoch' if any('epoch' in record for record in training.values()) else 'step', curves)

@@ -6,6 +6,7 @@ import _process  # noqa: F401
 import mmcv
 from mmengine.dataset import BaseDataset, pseudo_collate
 
+from micronet_mm.arguments import COUNT
 from micronet_mm.checkpoint import check_fits
 from micronet_mm.checkpoint.atomic import make_folder, refuse_to_overwrite
 from micronet_mm.engine.cli import config_parser, one_line_errors, read_config
@@ -24,9 +25,10 @@ def main() -> None:
     parser = config_parser(__doc__)
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--out-dir', type=Path, required=True, help='where to write the pictures')
-    parser.add_argument('--count', type=int, default=8, help='number of pictures')
+    parser.add_argument('--count', type=COUNT, default=8, help='number of pictures')
     args = parser.parse_args()
     with one_line_errors():
+        make_folder(args.out_dir)
         cfg = read_config(args.config, args.cfg_options)
         from mmpose.apis import init_model
         from mmpose.models import TopdownPoseEstimator
@@ -44,7 +46,6 @@ def main() -> None:
     targets = [args.out_dir / f'pose_{step}.png' for step in range(len(pictures))]
     with one_line_errors():
         check_fits(model, args.checkpoint)
-        make_folder(args.out_dir)
         for target, (path, _) in zip(targets, pictures):
             refuse_to_overwrite(target, path)
     model = init_model(cfg, args.checkpoint, device='cpu')

@@ -14,7 +14,7 @@ def write_digits(root: Path) -> None:
     """The 8 x 8 digits of ``load_digits`` in 8-bit grey; ``root`` appears when it is complete.
 
     Raises:
-        FileExistsError: if ``root`` holds anything.
+        FileExistsError: if ``root`` holds anything, or is in what is no folder.
         ModuleNotFoundError: one line if scikit-learn is not there.
     """
     try:
@@ -22,8 +22,8 @@ def write_digits(root: Path) -> None:
     except ModuleNotFoundError as error:
         message = 'the digits come with scikit-learn, which is not installed: pip install scikit-learn.'
         raise ModuleNotFoundError(message, name=error.name) from None
-    if root.exists() and any(root.iterdir()):
-        raise FileExistsError(f'{root} is not empty; name a new folder or remove it.')
+    if any(path.is_file() for path in (root, *root.parents)) or (root.exists() and any(root.iterdir())):
+        raise FileExistsError(f'{root} holds something or cannot be made; name a new or an empty folder.')
     root.parent.mkdir(parents=True, exist_ok=True)
     digits = load_digits()
     with tempfile.TemporaryDirectory(dir=root.parent, prefix=f'.{root.name}.') as temporary:

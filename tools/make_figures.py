@@ -5,15 +5,16 @@ import sys
 
 import _process  # noqa: F401
 
+from micronet_mm.arguments import COUNT, whole
 from micronet_mm.datasets import write_figures
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('root', help='folder to create')
-    parser.add_argument('--train', type=int, default=2000, help='images to train on (default %(default)s)')
-    parser.add_argument('--val', type=int, default=200, help='images held out (default %(default)s)')
-    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--train', type=COUNT, default=2000, help='images to train on (default %(default)s)')
+    parser.add_argument('--val', type=COUNT, default=200, help='images held out (default %(default)s)')
+    parser.add_argument('--seed', type=whole(0), default=0)
     args = parser.parse_args()
     try:
         write_figures(args.root, args.train, args.val, args.seed)

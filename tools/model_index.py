@@ -7,8 +7,9 @@ from pathlib import Path
 import _process  # noqa: F401
 
 from micronet_mm.analysis.model_index import FAMILIES, INDEX, family_of, metafile, text
-from micronet_mm.checkpoint.atomic import write_text_atomically
+from micronet_mm.checkpoint.atomic import make_folder, write_text_atomically
 from micronet_mm.commands.flops import usual_size
+from micronet_mm.engine.cli import one_line_errors
 from micronet_mm.packaged import config_names, shipped
 
 
@@ -19,6 +20,8 @@ def main() -> None:
     parser.add_argument('--only', nargs='+', choices=FAMILIES, default=list(FAMILIES), metavar='FAMILY',
                         help=f'the metafiles of these alone: {", ".join(FAMILIES)}')
     args = parser.parse_args()
+    with one_line_errors():
+        make_folder(args.out_dir)
     files = {key: f'configs/metafiles/{key}.yml' for key in FAMILIES}
     for key in args.only:
         names = [name for name in config_names() if family_of(name) == key]

@@ -10,7 +10,8 @@ from pathlib import Path
 import _process  # noqa: F401
 
 from micronet_mm.analysis.paper_tables import TABLES, count_rows, markdown, records
-from micronet_mm.checkpoint.atomic import write_text_atomically
+from micronet_mm.checkpoint.atomic import make_folder_of, write_text_atomically
+from micronet_mm.engine.cli import one_line_errors
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 PREAMBLE = """# The paper's tables, counted anew
@@ -39,6 +40,9 @@ def main() -> None:
     parser.add_argument('--json', type=Path, metavar='FILE', help='also write the figures there')
     parser.add_argument('--markdown', type=Path, metavar='FILE', help='also write the tables there')
     args = parser.parse_args()
+    with one_line_errors():
+        for file in filter(None, (args.json, args.markdown)):
+            make_folder_of(file)
     counted = {table: count_rows(TABLES[table].rows, CONFIGS) for table in ([args.table] if args.table else TABLES)}
     text = '\n'.join(markdown(table, rows) for table, rows in counted.items())
     print(text)

@@ -10,6 +10,7 @@ from pathlib import Path
 import _process  # noqa: F401
 from benchmark_latency import CHOICES, CONFIGS
 
+from micronet_mm.arguments import COUNT
 from micronet_mm.checkpoint.atomic import make_folder_of, write_text_atomically
 from micronet_mm.engine.cli import one_line_errors
 from micronet_mm.latency import networks
@@ -20,11 +21,9 @@ from micronet_mm.latency.profile import Kind, profile
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('network', choices=CHOICES, metavar='NETWORK', help=f'one of {", ".join(CHOICES)}')
-    parser.add_argument('--passes', type=int, default=100, help='of which medians are taken (default: 100)')
+    parser.add_argument('--passes', type=COUNT, default=100, help='of which medians are taken (default: 100)')
     parser.add_argument('--markdown', type=Path, metavar='FILE', help='also write the table there')
     args = parser.parse_args()
-    if args.passes < 1:
-        parser.error(f'--passes {args.passes}: at least 1')
     if args.markdown:
         make_folder_of(args.markdown)
     with threads_of_pytorch(1):

@@ -17,6 +17,7 @@ from micronet_mm.analysis.width_search import (
     mobilenetv2,
     variations_of_m2,
 )
+from micronet_mm.arguments import COUNT
 
 
 def show(name: str, params: float, madds: float, candidates: list, most: int) -> None:
@@ -29,7 +30,7 @@ def show(name: str, params: float, madds: float, candidates: list, most: int) ->
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--table', type=int, choices=[2, 3, 9], help='only this one (2 and 3 are one)')
-    parser.add_argument('--most', type=int, default=3, help='lines of a list (default: 3)')
+    parser.add_argument('--most', type=COUNT, default=3, help='lines of a list (default: 3)')
     args = parser.parse_args()
     if args.table != 9:
         show('MobileNetV2', *MOBILENETV2, mobilenetv2(), args.most)

@@ -5,6 +5,8 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
+from micronet_mm.arguments import building
+
 from .complexity import Complexity, count
 
 # Height and width that the literature quotes costs at.
@@ -12,9 +14,14 @@ SHAPES = dict(mmpretrain=(224, 224), mmdet=(800, 1333), mmpose=(256, 192))
 
 
 def build_model(cfg: Config) -> nn.Module:
-    """The model of a config, without weights."""
+    """The model of a config, without weights.
+
+    Raises:
+        ValueError: if it names what is not there, or what it names cannot be built.
+    """
     init_default_scope(cfg.get('default_scope') or 'mmengine')
-    return MODELS.build(cfg.model)
+    with building():
+        return MODELS.build(cfg.model)
 
 
 def count_config(cfg: Config, shape: Optional[tuple[int, int]] = None) -> Complexity:

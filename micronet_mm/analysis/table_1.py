@@ -1,11 +1,13 @@
 """A network as a row-by-row table in the manner of Table 1 of the paper, with what the released models add."""
 from typing import Union
 
+from micronet_mm.arguments import COUNT, checked
 from micronet_mm.models.arch import Arch, Row, get_arch
 
 HEAD = ('output', 'block', 'k', 'C', 'C / R', 'width', 'g1, g2', 'g3, g4', 'Shift-Max')
 
 
+@checked(size=COUNT)
 def table_1(arch: Union[str, Arch], size: int = 224) -> str:
     """A Markdown table.
 
@@ -20,8 +22,6 @@ def table_1(arch: Union[str, Arch], size: int = 224) -> str:
     Raises:
         ValueError: if there is no such network, or the size is below 1.
     """
-    if size < 1:
-        raise ValueError(f'size={size} must be at least 1.')
     network = get_arch(arch)
     width, size = network.stem[0] * network.stem[1], (size + 1) // 2
     lines = [HEAD, ('---', ) * len(HEAD), (f'{size} x {size}', 'stem', '3', '', '', f'{width}', '', '', '')]

@@ -56,6 +56,7 @@ def prepare(args: argparse.Namespace) -> Config:
     for check in (check_files, check_data, check_consistency):
         check(cfg, ['test_dataloader'], ['test_evaluator'])
     require(args.checkpoint, 'this evaluation', 'Name an existing checkpoint.')
+    make_folder(cfg.work_dir)
     if args.out:
         make_folder_of(args.out)
     if args.show_dir:
@@ -67,7 +68,7 @@ def main() -> None:
     args = parse_args()
     with one_line_errors():
         cfg = prepare(args)
-    runner = build_runner(cfg)
+        runner = build_runner(cfg)
     if args.deploy or args.engine:
         runner.register_hook(SwitchToDeployHook(*ENGINES[args.engine or 'pytorch']))
     with one_line_errors():

@@ -5,7 +5,9 @@ import os.path as osp
 from mmengine.config import Config
 
 from micronet_mm.checkpoint import check_fits, check_initial_weights
+from micronet_mm.checkpoint.atomic import make_folder
 from micronet_mm.checkpoint.newest import check_resumable
+from micronet_mm.checkpoint.reading import require_file
 from micronet_mm.engine.cli import (
     build_runner,
     common_parser,
@@ -46,6 +48,7 @@ def prepare(args: argparse.Namespace) -> Config:
         check(cfg, loaders, evaluators)
     if args.resume != 'auto':
         check_start(cfg)
+    make_folder(cfg.work_dir)
     return cfg
 
 
@@ -54,6 +57,8 @@ def check_start(cfg: Config) -> None:
     if cfg.get('load_from'):
         require(cfg.load_from, 'load_from', 'Name an existing checkpoint.')
         if cfg.get('resume') and osp.exists(cfg.load_from):
+            if 'runner_type' not in cfg:  # whose strategies write folders
+                require_file(cfg.load_from)
             check_resumable(cfg.load_from)
 
 
@@ -62,7 +67,8 @@ def main() -> None:
     with one_line_errors():
         cfg = prepare(args)
     with one_line_stops():
-        runner = build_runner(cfg)
+        with one_line_errors():
+            runner = build_runner(cfg)
         resumes = bool(cfg.get('resume'))
         if args.resume == 'auto':
             resumes = resume_newest(runner)

@@ -15,12 +15,14 @@ from mmengine.device import get_device
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from micronet_mm.arguments import building, whole
 from micronet_mm.checkpoint import CheckpointError, allow_named
 from micronet_mm.checkpoint.atomic import DISK_FULL
 from micronet_mm.packaged import find_config
 
 from .errors import RunStopped
 from .pure_python import with_names
+from .settings import check_arguments
 
 
 class Options(DictAction):
@@ -66,7 +68,7 @@ def common_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
                         help='how the processes of a distributed run were started')
     # torchrun sets LOCAL_RANK; torch.distributed.launch passes this option instead.
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument('--local_rank', '--local-rank', type=whole(0), default=0, help=argparse.SUPPRESS)
     return parser
 
 
@@ -80,7 +82,8 @@ def read_config(path: str, options: Optional[dict] = None) -> Config:
     Raises:
         FileNotFoundError: if the config does not exist.
         ImportError: if it builds on a package that is not installed.
-        ValueError: if it, or one of its bases, is no valid config, or an option does not fit it.
+        ValueError: if it, or one of its bases, is no valid config, an option does not fit it, or it gives a class of
+            this package an argument that it does not take.
     """
     file = find_config(path)
     try:
@@ -93,6 +96,7 @@ def read_config(path: str, options: Optional[dict] = None) -> Config:
         raise ValueError(f'--cfg-options does not fit {path}: {error}') from None
     if 'preprocess_cfg' in cfg and 'model' in cfg:  # mmpose's name for a model-independent data preprocessor
         cfg.model.setdefault('data_preprocessor', cfg.preprocess_cfg)
+    check_arguments(cfg)
     return cfg
 
 
@@ -178,8 +182,13 @@ def one_line_stops() -> Iterator[None]:
 
 
 def build_runner(cfg: Config) -> Runner:
-    """MMEngine's Runner, or the one that ``runner_type`` names, joined with the other processes."""
+    """MMEngine's Runner, or the one that ``runner_type`` names, joined with the other processes.
+
+    Raises:
+        ValueError: if the config names what is not there, or what it names cannot be built.
+    """
     if cfg.launcher != 'none' and get_device() == 'cpu':
         from .gloo import use_gloo
         use_gloo(cfg)
-    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    with building():
+        return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
