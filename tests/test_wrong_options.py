@@ -81,8 +81,8 @@ TABLE = {
         '--models': Wrong('is no folder; name one of exported files|holds no model', ('nothing', 'folder', 'file')),
         '--checkpoint': Wrong('does not exist|expected 2 arguments', (
             ['nothing.py', 'a.pth'], [M0, 'nothing.pth'], 'a')),
-        '--host': 'whom the system knows', '--port': Wrong('must be a whole number from 1 to 65535', (
-            '0', '65536', '-1', 'x')), '--threads': COUNT}),
+        '--host': 'whom the system knows', '--port': Wrong('invalid int value|from 1 to 65535', (
+            '0', '65536', '-1', 'x')), '--threads': Wrong('invalid int value|from 1', ('0', '-1', 'x', '1.5'))}),
     'detector_costs': ({}, {'--markdown': OUT_FILE}),
     'draw_poses': ({'config': TOY, 'checkpoint': 'weights.pth', '--out-dir': 'out'}, {
         'config': CONFIG, '--cfg-options': CFG_OPTIONS, 'checkpoint': 'tests/test_keypoints.py gives another one',

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import _process  # noqa: F401
 
-from micronet_mm.arguments import COUNT, whole
 from micronet_web import find_models, offer_of_pair, serve
 
 
@@ -23,9 +22,14 @@ def parse_args() -> argparse.Namespace:
                         help='a model for PyTorch; one that is named as an exported file is another engine for it')
     parser.add_argument('--host', default='127.0.0.1',
                         help='whom to serve: this machine alone (default), or with 0.0.0.0 the whole network')
-    parser.add_argument('--port', type=whole(1, 65535), help='default: the first free one from 7860')
-    parser.add_argument('--threads', type=COUNT, default=1, metavar='N', help='of each engine (default: 1)')
-    return parser.parse_args()
+    parser.add_argument('--port', type=int, help='default: the first free one from 7860')
+    parser.add_argument('--threads', type=int, default=1, metavar='N', help='of each engine (default: 1)')
+    args = parser.parse_args()
+    if args.threads < 1:
+        parser.error(f'--threads {args.threads}: give a number from 1')
+    if args.port is not None and not 0 < args.port < 65536:
+        parser.error(f'--port {args.port}: give a number from 1 to 65535')
+    return args
 
 
 def main() -> None:
