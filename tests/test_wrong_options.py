@@ -85,8 +85,8 @@ TABLE = {
             '0', '65536', '-1', 'x')), '--threads': Wrong('invalid int value|from 1', ('0', '-1', 'x', '1.5'))}),
     'detector_costs': ({}, {'--markdown': OUT_FILE}),
     'draw_poses': ({'config': TOY, 'checkpoint': 'weights.pth', '--out-dir': 'out'}, {
-        'config': CONFIG, '--cfg-options': CFG_OPTIONS, 'checkpoint': 'tests/test_keypoints.py gives another one',
-        '--out-dir': OUT_DIR, '--count': COUNT}),
+        'config': CONFIG, '--cfg-options': CFG_OPTIONS, 'checkpoint': 'tests/test_apis.py gives another one',
+        '--out-dir': 'tests/test_apis.py gives another one', '--count': COUNT}),
     'export': ({'config': M0, 'checkpoint': 'weights.pth', 'out': 'out.onnx'}, {
         'config': CONFIG, '--cfg-options': CFG_OPTIONS, 'checkpoint': CHECKPOINT, 'out': Wrong(
             'name one that ends in .onnx|is no folder to write to|which is to be read', (
@@ -132,8 +132,8 @@ TABLE = {
             'out.json', 'file/out.pkl')), '--show-dir': Wrong('needs default_hooks.visualization', ('out', )),
         '--deploy': FLAG, '--engine': CHOICE}),
     'test_exported': ({'config': M0, 'model': 'nothing.onnx'}, {
-        'config': CONFIG, '--cfg-options': CFG_OPTIONS, 'model': 'tests/test_exporter.py gives others',
-        '--json': 'tests/test_exporter.py gives others', '--threads': INTEGER,
+        'config': CONFIG, '--cfg-options': CFG_OPTIONS, 'model': 'tests/test_evaluation.py gives others',
+        '--json': 'tests/test_evaluation.py gives others', '--threads': INTEGER,
         '--work-dir': 'written to where annotations lack something alone'}),
     'train': ({'config': TOY}, {
         **COMMON, '--resume': RESUMED, '--amp': CHOICE, '--auto-scale-lr': Wrong('needs auto_scale_lr=', ([], ))}),

@@ -28,7 +28,6 @@ def main() -> None:
     parser.add_argument('--count', type=COUNT, default=8, help='number of pictures')
     args = parser.parse_args()
     with one_line_errors():
-        make_folder(args.out_dir)
         cfg = read_config(args.config, args.cfg_options)
         from mmpose.apis import init_model
         from mmpose.models import TopdownPoseEstimator
@@ -46,6 +45,7 @@ def main() -> None:
     targets = [args.out_dir / f'pose_{step}.png' for step in range(len(pictures))]
     with one_line_errors():
         check_fits(model, args.checkpoint)
+        make_folder(args.out_dir)
         for target, (path, _) in zip(targets, pictures):
             refuse_to_overwrite(target, path)
     model = init_model(cfg, args.checkpoint, device='cpu')
