@@ -177,7 +177,8 @@ def test_where_nothing_can_be_read_it_ends_with_one_line(run, tmp_path):
         assert f'{name} holds no image that can be read' in mistake(run, name)
     (tmp_path / 'folder').mkdir()
     assert 'folder holds no image; name' in mistake(run, 'folder')
-    assert mistake(run, 'none.jpg') == 'error: none.jpg does not exist.'
+    assert 'none.jpg does not exist; name an image, a video or a folder of images.' in mistake(run, 'none.jpg')
+    assert 'with --camera' in mistake(run, '0')
 
 
 @pytest.mark.parametrize('array', [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3)), np.zeros((0, 9, 3), np.uint8)])

@@ -17,7 +17,8 @@ from micronet_mm.checkpoint.atomic import make_folder, save_atomically, written_
 from micronet_mm.checkpoint.newest import newest_good_checkpoint
 from micronet_mm.commands.export import export, parse_args
 from micronet_mm.datasets.figures import draw_scene
-from micronet_mm.deploy.contract import normalization, task_of
+from micronet_mm.deploy.assemble import default_size
+from micronet_mm.deploy.contract import normalization, pair, task_of, test_pipeline
 from micronet_mm.engine.cli import read_config
 from micronet_web import Offer
 from micronet_web.models import ONNX, PLAN, PYTORCH
@@ -52,10 +53,10 @@ def demo_models(work_dirs: Path, folder: Path) -> list[Offer]:
 
 
 def offer(config: Path, checkpoint: Optional[str], folder: Path) -> Offer:
-    """A model as an ONNX file, as a plan if its images have one size, and as what both are exported from: a checkpoint
-    or random weights."""
+    """A model as an ONNX file, as a plan, and as what both are exported from: a checkpoint or random weights."""
     cfg = read_config(str(config))
     text, task = cfg.pretty_text, task_of(cfg)  # before it is built from, which changes it
+    sizes = {ONNX: [], PLAN: one_size(cfg)}
     note, stem = '', config.stem
     if checkpoint is None:
         note, stem = 'random weights', f'{config.stem}-random'
@@ -68,11 +69,19 @@ def offer(config: Path, checkpoint: Optional[str], folder: Path) -> Offer:
         out = folder / f'{stem}-{known_by}{suffix}'
         try:
             if not out.exists():
-                print(export(parse_args([str(config), checkpoint, str(out)])))
+                print(export(parse_args([str(config), checkpoint, str(out), *sizes[engine]])))
             sources[engine] = str(out)
         except ValueError as error:  # no compiler, for instance; PyTorch is left in any case
             print(f'{config.stem} is served without {engine}: {error}', file=sys.stderr)
     return Offer(config.stem, task, sources, note)
+
+
+def one_size(cfg: Config) -> list[str]:
+    """Options for a plan, whose images have one size: where the test pipeline leaves it open, what they fit into."""
+    if default_size(cfg):
+        return []
+    width, height = next(pair(step['scale']) for step in test_pipeline(cfg) if step['type'] == 'Resize')
+    return ['--size', str(height), str(width)]
 
 
 def untrained(cfg: Config) -> nn.Module:

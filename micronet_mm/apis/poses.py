@@ -175,7 +175,8 @@ def list_inputs(source: Source) -> list[tuple[Union[str, int], Union[str, np.nda
         elif '://' in str(given) or Path(given).exists():
             found.append((str(given), str(given)))
         else:
-            raise FileNotFoundError(f'{given} does not exist.')
+            camera = ' Cameras are for python -m micronet_runtime, with --camera.' if str(given).isdigit() else ''
+            raise FileNotFoundError(f'{given} does not exist; name an image, a video or a folder of images.{camera}')
     if not found:
         raise ValueError(f'{source} holds no image; name an image, a video or a folder of images.')
     return found
