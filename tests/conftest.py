@@ -2,6 +2,8 @@ import _process  # noqa: F401
 import pytest
 import torch
 from hypothesis import settings
+from mmengine.logging import MMLogger
+from mmengine.registry import DefaultScope
 from released import ARCHS, released_state_dict
 
 from micronet_mm.checkpoint import convert_checkpoint
@@ -10,6 +12,14 @@ from micronet_mm.ops.compiled import VECTORS
 torch.set_num_threads(1)
 settings.register_profile('busy', deadline=None)  # another process may have the core
 settings.load_profile('busy')
+
+
+@pytest.fixture(autouse=True)
+def fresh_scope():
+    """What MMEngine keeps ends with a test: where names are looked up, and loggers with their streams."""
+    yield
+    DefaultScope._instance_dict.clear()
+    MMLogger._instance_dict.clear()
 
 
 @pytest.fixture(scope='session')

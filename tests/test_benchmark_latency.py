@@ -12,7 +12,6 @@ pytest.importorskip('mmpretrain')
 pytest.importorskip('onnxruntime')
 
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 from test_plan import has_library
 
 from micronet_mm.analysis.from_config import count_config
@@ -28,12 +27,6 @@ pytestmark = pytest.mark.filterwarnings('ignore')  # of tracing
 KNOWN = {network.name: network for network in networks.CLASSIFIERS}
 CONFIGS = ROOT / 'configs'
 CPUINFO = Path('/proc/cpuinfo')
-
-
-@pytest.fixture(autouse=True)
-def scope():
-    yield
-    DefaultScope._instance_dict.clear()
 
 
 def contender(network, form, times, nodes=None):

@@ -25,12 +25,6 @@ PURE = dict(imagenet_micronet_m3='mmpretrain', retinanet_micronet_m3='mmdet', fa
 MODEL_INDEX = ROOT / 'tools' / 'model_index.py'
 
 
-@pytest.fixture(autouse=True)
-def fresh_scope():
-    yield
-    DefaultScope._instance_dict.clear()
-
-
 # ---- By name.
 
 def test_configs_are_found_by_path_and_by_name(tmp_path, monkeypatch):

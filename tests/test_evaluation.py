@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from mm import ROOT, write_config
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 
 pytest.importorskip('onnx')
 pytest.importorskip('onnxruntime')
@@ -24,12 +23,6 @@ from micronet_runtime import Classification, Detections, Frame, People, Person
 from micronet_runtime.sources import load
 
 COLORS = {'blue': (255, 0, 0), 'green': (0, 255, 0), 'red': (0, 0, 255)}
-
-
-@pytest.fixture(autouse=True)
-def fresh_scope():
-    yield
-    DefaultScope._instance_dict.clear()
 
 
 def read(path):

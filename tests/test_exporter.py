@@ -35,12 +35,6 @@ CONFIGS = ROOT / 'configs'
 DETECTORS = ['retinanet_micronet_m3_demo', 'faster_rcnn_micronet_m3_demo', 'micro_det_m3_demo']
 
 
-@pytest.fixture(autouse=True)
-def fresh_scope():
-    yield
-    DefaultScope._instance_dict.clear()
-
-
 def built(path, **changes):
     """A config and its model, with weights that are not the initial ones."""
     cfg = read_config(str(path))

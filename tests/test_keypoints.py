@@ -7,7 +7,7 @@ import pytest
 import torch
 from mm import ROOT, call
 from mmengine.config import Config
-from mmengine.registry import MODELS, DefaultScope
+from mmengine.registry import MODELS
 from mmengine.utils import get_installed_path
 from torch import nn
 
@@ -19,12 +19,6 @@ pytest.importorskip('mmpose')
 
 CONFIGS = ROOT / 'configs'
 NAMES = sorted(path.stem for path in CONFIGS.glob('keypoint_*.py'))
-
-
-@pytest.fixture(autouse=True)
-def fresh_scope():
-    yield
-    DefaultScope._instance_dict.clear()
 
 
 def attention_by_formula(layer, x):

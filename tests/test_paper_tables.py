@@ -8,7 +8,6 @@ import pytest
 import torch
 from mm import ROOT, call
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 
 from micronet_mm.analysis import width_search
 
@@ -17,12 +16,6 @@ DOCS = ROOT / 'docs' / 'paper_tables.md'
 
 pytest.importorskip('mmpretrain')
 pytest.importorskip('mmdet')
-
-
-@pytest.fixture(autouse=True)
-def fresh_scope():
-    yield
-    DefaultScope._instance_dict.clear()
 
 
 @pytest.mark.slow

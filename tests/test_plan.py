@@ -556,9 +556,9 @@ def test_the_reference_leaves_pytorch_alone(monkeypatch):
 
 
 def test_no_such_engine():
-    with pytest.raises(ValueError, match=r"^engine='x' must be one of \('pytorch', 'native'\)\.$"):
+    with pytest.raises(ValueError, match=r"^engine='x' of switch_to_deploy must be 'pytorch' or 'native'\.$"):
         switch_to_deploy(MicroNet('m0'), engine='x')
-    with pytest.raises(ValueError, match=r"^engine='x' must be one of"):
+    with pytest.raises(ValueError, match=r"^engine='x' of switch_to_deploy must be"):
         MicroNet('m0').switch_to_deploy(engine='x')
 
 

@@ -39,12 +39,6 @@ KEYPOINTS = CONFIGS / 'demo' / 'keypoint_micronet_m0_demo.py'
 LIBRARY = 'libmicronet_plan.so'
 
 
-@pytest.fixture(autouse=True)
-def fresh_scope():
-    yield
-    DefaultScope._instance_dict.clear()
-
-
 @pytest.fixture(scope='module', autouse=True)
 def runnable():
     try:

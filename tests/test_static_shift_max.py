@@ -130,5 +130,5 @@ def test_a_training_moves_the_coefficients(tmp_path):
 
 
 def test_other_coefficients_are_refused():
-    with pytest.raises(ValueError, match="coefficients='fixed' of Shift-Max must be 'dynamic' or 'static'"):
+    with pytest.raises(ValueError, match="coefficients='fixed' of MicroNet must be 'dynamic' or 'static'"):
         MicroNet('m0', coefficients='fixed')
