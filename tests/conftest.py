@@ -2,7 +2,6 @@ import _process  # noqa: F401
 import pytest
 import torch
 from hypothesis import settings
-from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from released import ARCHS, released_state_dict
 
@@ -16,10 +15,9 @@ settings.load_profile('busy')
 
 @pytest.fixture(autouse=True)
 def fresh_scope():
-    """What MMEngine keeps ends with a test: where names are looked up, and loggers with their streams."""
+    """Where MMEngine looks names up ends with each test."""
     yield
     DefaultScope._instance_dict.clear()
-    MMLogger._instance_dict.clear()
 
 
 @pytest.fixture(scope='session')

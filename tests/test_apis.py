@@ -38,12 +38,6 @@ def models(tmp_path_factory):
     return found
 
 
-@pytest.fixture(autouse=True)
-def fresh_scope():
-    yield
-    DefaultScope._instance_dict.clear()
-
-
 @pytest.fixture(scope='module')
 def pictures(tmp_path_factory):
     folder = tmp_path_factory.mktemp('pictures')

@@ -128,19 +128,13 @@ def built(name):
     return MODELS.build(cfg.model)
 
 
-@pytest.fixture
-def fresh_scope():
-    yield
-    DefaultScope._instance_dict.clear()
-
-
 @pytest.mark.parametrize('name', ['keypoint_micronet_m0', 'micro_det_m0'])
-def test_whole_models(name, vectors, fresh_scope):
+def test_whole_models(name, vectors):
     pytest.importorskip('mmpose' if 'keypoint' in name else 'mmdet')
     assert_same(built(name), (2, 3, 64, 96), (1, 3, 96, 64), run=lambda model, x: model(x, None, mode='tensor'))
 
 
-def test_a_classification_model(vectors, fresh_scope):
+def test_a_classification_model(vectors):
     pytest.importorskip('mmpretrain')
     assert_same(built('imagenet_micronet_m0'), (2, 3, 64, 64), run=lambda model, x: model(x, None, mode='tensor'))
 

@@ -22,7 +22,6 @@ from test_plan import (  # noqa: F401
     assert_same,
     both,
     built,
-    fresh_scope,
     has_library,
     ran,
     test_backbones_at_all_stages,
@@ -114,7 +113,7 @@ def test_golden_weights_and_odd_sizes(arch, converted, vectors):
 
 
 @pytest.mark.parametrize(('name', 'size'), [('micro_det_m3', (320, 320)), ('keypoint_micronet_m0', (256, 192))])
-def test_models_in_their_sizes(name, size, vectors, fresh_scope):  # noqa: F811
+def test_models_in_their_sizes(name, size, vectors):
     """One image is shared by two threads, if it is large enough."""
     pytest.importorskip('mmpose' if 'keypoint' in name else 'mmdet')
     before = torch.get_num_threads()

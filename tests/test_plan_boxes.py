@@ -27,7 +27,7 @@ from mmdet.models.utils import filter_scores_and_topk
 from mmengine.config import ConfigDict
 from mmengine.registry import DefaultScope
 from test_exporter import built
-from test_plan_files import described, fresh_scope, run, runnable  # noqa: F401
+from test_plan_files import described, run, runnable  # noqa: F401
 
 from micronet_mm.deploy.assemble import assemble
 from micronet_mm.deploy.decoding import of_boxes

@@ -14,7 +14,7 @@ pytest.importorskip('mmpose')
 
 from mmpose.codecs import MSRAHeatmap, UDPHeatmap
 from test_exporter import built
-from test_plan_files import described, fresh_scope, run, runnable  # noqa: F401
+from test_plan_files import described, run, runnable  # noqa: F401
 
 from micronet_mm.deploy.decoding import describe_decoding
 from micronet_mm.deploy.keypoints import HeatmapDecoder, PoseModel

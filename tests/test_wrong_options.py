@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pytest
 import torch
 from mm import ROOT
+from mmengine.logging import MMLogger
 from toy import write_toy
 
 from micronet_mm.models import MicroNet
@@ -161,7 +162,8 @@ def place(tmp_path, monkeypatch):
         from tiny_onnx import write_model
         write_model(tmp_path / 'detector.onnx', 'detection')
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    yield tmp_path
+    MMLogger._instance_dict.clear()  # a logger keeps the stream that pytest gave to one test
 
 
 def words(option, value):
