@@ -4,11 +4,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+
 ROOT = Path(__file__).parents[1]
 # What a wheel is built of.
 SOURCES = ('setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE', 'CHANGELOG.md', 'model-index.yml',
            'micronet_mm_autoload.py', 'micronet_mm_console.py', 'micronet_mm_process.py', 'requirements', 'configs',
-           'tools', 'micronet_mm', 'micronet_runtime')
+           'tools', 'micronet_mm', 'micronet_runtime', 'micronet_web')
 DEMO = ROOT / 'configs' / 'demo' / 'retinanet_micronet_m3_demo.py'
 
 
@@ -17,6 +19,21 @@ def call(*command, cwd, timeout=300, env=None, **kwargs):
     env = dict(env or os.environ, OMP_NUM_THREADS='1')
     return subprocess.run([sys.executable, *map(str, command)], cwd=cwd, env=env, text=True, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, timeout=timeout, **kwargs)
+
+
+def write_mixed(folder, pictures):
+    """A folder as people have them: the pictures, by name; first halves of those in colour, and what is no picture."""
+    folder.mkdir()
+    for name, picture in pictures.items():
+        cv2.imwrite(str(folder / name), picture)
+        if picture.ndim == 3:
+            whole = (folder / name).read_bytes()
+            (folder / f'cut-{name}').write_bytes(whole[:len(whole) // 2])
+    for name in ('README', 'notes.txt', 'a.json', '.hidden.png', 'broken.png'):
+        (folder / name).write_text('not an image')
+    (folder / 'folder.png').mkdir()
+    (folder / 'gone.png').symlink_to('nowhere')
+    (folder / 'empty.png').touch()
 
 
 def write_config(path, data, text='', base=DEMO):

@@ -9,7 +9,7 @@ import find_poses as tool
 import numpy as np
 import pytest
 import torch
-from mm import DEMO, ROOT, call
+from mm import DEMO, ROOT, call, write_mixed
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope, init_default_scope
 from mmengine.structures import InstanceData
@@ -139,20 +139,10 @@ def test_every_result_has_its_picture_whatever_else_the_folder_holds(run, pictur
     warnings = []
     monkeypatch.setattr('micronet_mm.datasets.loading.print_log', lambda line, *_: warnings.append(line))
     folder = tmp_path / 'mixed'
-    folder.mkdir()
     picture = cv2.imread(str(pictures / 'a.png'))
-    for name in ('b.png', 'a.JPG', 'grey.pgm'):
-        cv2.imwrite(str(folder / name), picture if name != 'grey.pgm' else picture[..., 0])
+    write_mixed(folder, {'b.png': picture, 'a.JPG': picture, 'grey.pgm': picture[..., 0]})
     for name, size in (('wide.png', (2, 5000)), ('high.png', (5000, 2))):
         cv2.imwrite(str(folder / name), np.zeros((*size, 3), np.uint8))
-    for name in ('README', 'notes.txt', 'a.json', '.hidden.png'):
-        (folder / name).write_text('not an image')
-    (folder / 'folder.png').mkdir()
-    (folder / 'gone.png').symlink_to('nowhere')
-    (folder / 'empty.png').touch()
-    for name in ('b.png', 'a.JPG'):
-        whole = (folder / name).read_bytes()
-        (folder / f'cut-{name}').write_bytes(whole[:len(whole) // 2])
     run('mixed', '--json', 'found.json', '--box-threshold', '0.0001')
     found = json.loads((tmp_path / 'found.json').read_text())
     read = ['a.JPG', 'b.png', 'grey.pgm', 'high.png', 'wide.png']
@@ -161,7 +151,7 @@ def test_every_result_has_its_picture_whatever_else_the_folder_holds(run, pictur
     assert [file.name for file in sorted((tmp_path / 'drawn').iterdir())] == [
         name.replace('pgm', 'pgm.png') for name in read]
     assert warnings == [f'the image mixed/{name} cannot be decoded and is skipped'
-                        for name in ('cut-a.JPG', 'cut-b.png', 'empty.png')] + [
+                        for name in ('broken.png', 'cut-a.JPG', 'cut-b.png', 'empty.png')] + [
         'the image mixed/gone.png does not exist and is skipped']
 
 

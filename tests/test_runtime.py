@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip('onnx')
 pytest.importorskip('onnxruntime')
 
-from mm import ROOT, SOURCES
+from mm import ROOT, SOURCES, write_mixed
 from tiny_onnx import write_model
 
 from micronet_runtime import Classifier, Detector, InputError, Model, PeopleAndPoses, PoseEstimator, draw, read
@@ -310,18 +310,8 @@ def test_a_skeleton_is_drawn_where_its_points_are_seen(made):
 
 
 def test_a_folder_is_read_in_order_and_what_is_broken_is_named(made, tmp_path, caplog):
-    folder = tmp_path / 'mixed'
-    folder.mkdir()
-    for name in ('b.png', 'a.JPG', 'grey.pgm'):
-        cv2.imwrite(str(folder / name), noise(90, 120)[..., 0] if name == 'grey.pgm' else noise(90, 120))
-    for name in ('README', 'notes.txt', '.hidden.png', 'broken.png'):
-        (folder / name).write_text('not an image')
-    (folder / 'folder.png').mkdir()
-    (folder / 'gone.png').symlink_to('nowhere')
-    (folder / 'empty.png').touch()
-    for name in ('b.png', 'a.JPG'):
-        whole = (folder / name).read_bytes()
-        (folder / f'cut-{name}').write_bytes(whole[:len(whole) // 2])
+    folder, picture = tmp_path / 'mixed', noise(90, 120)
+    write_mixed(folder, {'b.png': picture, 'a.JPG': picture, 'grey.pgm': picture[..., 0]})
     results = Classifier(made('classification'))(folder)
     assert [result.image for result in results] == [str(folder / name) for name in ('a.JPG', 'b.png', 'grey.pgm')]
     assert caplog.messages == [f'the image {folder / name} cannot be decoded and is skipped' for name in (

@@ -78,7 +78,7 @@ def test_it_holds_what_mmlab_s_packages_hold(wheel):
     beside = {str(file.relative_to(ROOT)) for folder in ('configs', 'tools') for file in (ROOT / folder).rglob('*')
               if file.is_file() and file.suffix != '.pyc'}
     assert inside == beside | {'model-index.yml', 'CHANGELOG.md'}
-    packages = {str(file.relative_to(ROOT)) for folder in ('micronet_mm', 'micronet_runtime')
+    packages = {str(file.relative_to(ROOT)) for folder in ('micronet_mm', 'micronet_runtime', 'micronet_web')
                 for file in (ROOT / folder).rglob('*') if file.suffix in ('.py', '.cpp', '.c', '.h', '.typed')}
     assert packages <= names and 'micronet_mm/py.typed' in packages and 'micronet_runtime/py.typed' in packages
     assert not any('__pycache__' in name or name.startswith('tests/') for name in names)
