@@ -142,7 +142,7 @@ TABLE = {
             'name one that ends in .png, .svg or .pdf', ('out.txt', 'out')),
         '--image': Wrong('is no image that OpenCV can read', ('nothing.png', 'folder', 'file')), '--size': SIZE}),
 }
-HOSTS = dict(micronet_runtime='onnx', demo_web='gradio', make_digits='sklearn', benchmark_exported='onnxruntime',
+HOSTS = dict(micronet_runtime='onnx', make_digits='sklearn', benchmark_exported='onnxruntime',
              find_poses='mmpose', draw_poses='mmpose', test_exported='onnxruntime', profile_plan='mmpretrain')
 ASIDE = {'without_avx512': 'takes a command, and no options'}
 
