@@ -1,3 +1,6 @@
+import os
+from unittest import mock
+
 import _process  # noqa: F401
 import pytest
 import torch
@@ -14,10 +17,13 @@ settings.load_profile('busy')
 
 
 @pytest.fixture(autouse=True)
-def fresh_scope():
-    """Where MMEngine looks names up ends with each test."""
-    yield
+def fresh_process():
+    """What MMEngine's runner sets for its process ends with each test, so that no test depends on those before it."""
+    with mock.patch.dict(os.environ):
+        yield
     DefaultScope._instance_dict.clear()
+    torch.use_deterministic_algorithms(False)
+    torch.backends.cudnn.deterministic = torch.backends.cudnn.benchmark = False
 
 
 @pytest.fixture(scope='session')

@@ -11,7 +11,7 @@ import pytest
 import torch
 from mm import ROOT, call
 from mmengine.config import Config
-from mmengine.registry import MODELS, DefaultScope, init_default_scope
+from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import load_checkpoint
 from released import expected, normal
 
@@ -23,8 +23,6 @@ DIGITS = CONFIGS / 'demo' / 'imagenet_micronet_m0_digits.py'
 def mmpretrain_scope():
     pytest.importorskip('mmpretrain')
     init_default_scope('mmpretrain')
-    yield
-    DefaultScope._instance_dict.clear()
 
 
 def build(config):

@@ -2,7 +2,6 @@
 import pytest
 from mm import ROOT, call
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 from torch import nn
 
 from micronet_mm.analysis import Cost, count
@@ -86,7 +85,6 @@ def test_two_stage_detector_is_counted_with_all_its_proposals(tmp_path):
     pytest.importorskip('mmdet')
     (tmp_path / 'faster_rcnn.py').write_text(TWO_STAGE)
     cost = count_config(Config.fromfile(tmp_path / 'faster_rcnn.py'), (128, 160))
-    DefaultScope._instance_dict.clear()
     per_proposal = 256 * 7 * 7 * 1024 + 1024 * 1024 + 1024 * (81 + 4 * 80)
     assert cost.within('roi_head').madds == 1000 * per_proposal
     assert cost.within('backbone').madds == count(MicroNet('m0'), 128, 160).total.madds
@@ -102,7 +100,6 @@ model = dict(type='TopdownPoseEstimator', backbone=dict(type='MicroNet', arch='m
     loss=dict(type='KeypointMSELoss')))
 ''')
     cost = count_config(Config.fromfile(tmp_path / 'pose.py'))
-    DefaultScope._instance_dict.clear()
     assert cost.within('head').madds == 8 * 6 * 384 * 17
 
 

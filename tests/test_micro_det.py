@@ -31,10 +31,8 @@ DEMO = ROOT / 'configs' / 'demo' / 'micro_det_m3_demo.py'
 
 
 @pytest.fixture(autouse=True)
-def fresh_scope():
+def mmdet_scope():
     init_default_scope('mmdet')
-    yield
-    DefaultScope._instance_dict.clear()
 
 
 BLOCK = dict(type='MicroBlockA', kernel_size=5, reduction=32)

@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mmengine.registry import DefaultScope
 from released import normal
 from test_deploy import unsettled
 from test_plan import (
@@ -257,10 +256,7 @@ def test_places_beyond_a_map_are_refused(content):
 def test_necks_and_heads_of_detectors(name, size):
     """Of an odd size, maps are not enlarged twofold."""
     pytest.importorskip('mmdet')
-    try:
-        model = built(name)
-    finally:
-        DefaultScope._instance_dict.clear()
+    model = built(name)
     head = 'bbox_head' if name.startswith('retinanet') else 'rpn_head'
     for part in (model.neck, getattr(model, head)):
         part.init_weights()
