@@ -81,7 +81,7 @@ def test_mmpose_s_name_for_a_data_preprocessor_is_known(tmp_path, monkeypatch):
      r'figures/annotations/no\.json does not exist, which the dataset of train_dataloader'),
     ('', ['--cfg-options', 'val_evaluator.ann_file=no.json'], r'no\.json does not exist, which val_evaluator needs'),
     ("custom_imports = dict(imports=['no_such_module'], allow_failed_imports=False)", [],
-     'no_such_module'),
+     "Failed to import no_such_module: No module named 'no_such_module'. Correct custom_imports, or .* PYTHONPATH"),
 ])
 def test_a_missing_file_gets_one_line(text, arguments, message, data, tmp_path):
     config = write_config(tmp_path / 'tiny.py', data, text)

@@ -261,3 +261,29 @@ def test_training_does_not_begin_with_a_misspelt_setting(tool, settings, message
     with pytest.raises(SystemExit) as ended:
         run(tool, [TOY, *['weights.pth'] * (tool == 'test')], monkeypatch)
     assert ended.value.code.startswith('error: ') and message in ended.value.code and '\n' not in ended.value.code
+
+
+@pytest.mark.parametrize(('text', 'message', 'line'), [
+    ("""
+from mmengine.registry import MODELS
+from torch import nn
+
+@MODELS.register_module()
+class OwnModel(nn.Module):
+    def __init__(self):
+        super().__init__()
+        raise ValueError('a fault of mine')
+""", 'a fault of mine', 9),
+    ('\nimport json\njson.loads("{")\n', 'Expecting property name', 3),
+    ('import no_such_module', "No module named 'no_such_module'", 1),
+])
+def test_an_error_in_code_of_one_s_own_tells_its_place(text, message, line, place, monkeypatch):
+    monkeypatch.syspath_prepend(place)
+    (place / 'own.py').write_text(text)
+    (place / TOY).write_text("_base_ = './toy_base.py'\ncustom_imports = dict(imports=['own', 'toy'])\n"
+                             "model = dict(_delete_=True, type='OwnModel')\n")
+    try:
+        with pytest.raises(SystemExit, match=rf'error: .*{message}.* \({place / "own.py"}, line {line}\)$'):
+            run('train', [TOY], monkeypatch)
+    finally:
+        sys.modules.pop('own', None)

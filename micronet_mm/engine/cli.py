@@ -3,6 +3,8 @@ import argparse
 import os
 import re
 import sys
+import sysconfig
+import traceback
 from ast import literal_eval
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +20,7 @@ from mmengine.runner import Runner
 from micronet_mm.arguments import building, whole
 from micronet_mm.checkpoint import CheckpointError, allow_named
 from micronet_mm.checkpoint.atomic import DISK_FULL
-from micronet_mm.packaged import find_config
+from micronet_mm.packaged import PACKAGE, find_config
 
 from .errors import RunStopped
 from .pure_python import with_names
@@ -157,14 +159,32 @@ def enable_auto_scale_lr(cfg: Config) -> None:
     cfg.auto_scale_lr.enable = True
 
 
+def own_place(error: BaseException) -> str:
+    """Where an error arose, in brackets, if in code of the user's own: a module of custom_imports."""
+    ours = PACKAGE, PACKAGE.with_name('micronet_runtime')
+    installed = {sysconfig.get_path(name) for name in ('stdlib', 'platstdlib', 'purelib', 'platlib')}
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        if any(map(path.is_relative_to, ours)):
+            break
+        if path.is_file() and not any(map(path.is_relative_to, installed)):
+            return f' ({path}, line {frame.lineno})'
+    return ''
+
+
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """End the program with one line on stderr where a user's mistake shows; not for errors of the run itself."""
     try:
         yield
     except (FileNotFoundError, ImportError, ValueError, CheckpointError) as error:
-        # MMEngine wraps a failed custom_imports in a page of text; its cause is the line to show.
-        sys.exit(f'error: {error.__cause__ or error}')
+        # MMEngine wraps a failed custom_imports in a page of text. Its cause names the module, and the context why.
+        shown = error.__cause__ or error
+        why = shown.__context__
+        if str(shown).startswith('Failed to import') and why:
+            remedy = '. Correct custom_imports, or name the folder that has the module in PYTHONPATH.'
+            sys.exit(f'error: {shown}: {why}{own_place(why) or remedy}')
+        sys.exit(f'error: {shown}{own_place(shown)}')
 
 
 @contextmanager
