@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import cv2
+import warm
 
 ROOT = Path(__file__).parents[1]
 # What a wheel is built of.
@@ -14,11 +15,17 @@ SOURCES = ('setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE', 
 DEMO = ROOT / 'configs' / 'demo' / 'retinanet_micronet_m3_demo.py'
 
 
-def call(*command, cwd, timeout=300, env=None, **kwargs):
-    """Run a Python program on one thread; its output is in the result's ``stdout``."""
+def call(*command, cwd, timeout=300, env=None, cold=False):
+    """Run a Python program on one thread; its output is in the result's ``stdout``.
+
+    A script finds PyTorch imported. What is about how Python or PyTorch starts is to run ``cold``.
+    """
+    command = [*map(str, command)]
     env = dict(env or os.environ, OMP_NUM_THREADS='1')
-    return subprocess.run([sys.executable, *map(str, command)], cwd=cwd, env=env, text=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, timeout=timeout, **kwargs)
+    if command[0].endswith('.py') and not cold:
+        return warm.run(command, cwd, env, timeout)
+    return subprocess.run([sys.executable, *command], cwd=cwd, env=env, text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, timeout=timeout)
 
 
 def write_mixed(folder, pictures):

@@ -108,5 +108,5 @@ def test_without_what_draws_logs_it_is_named(tmp_path):
         'import importlib.util as util\nfind = util.find_spec\n'
         "util.find_spec = lambda name, *rest: None if name == 'seaborn' else find(name, *rest)\n")
     env = dict(os.environ, PYTHONPATH=os.pathsep.join([str(tmp_path), os.environ.get('PYTHONPATH', '')]))
-    done = call(TOOLS / 'analyze_logs.py', 'cal_train_time', 'log.json', cwd=tmp_path, env=env)
+    done = call(TOOLS / 'analyze_logs.py', 'cal_train_time', 'log.json', cwd=tmp_path, env=env, cold=True)
     assert done.stdout.splitlines()[-1].startswith('error: seaborn is not installed'), done.stdout
