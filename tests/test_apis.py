@@ -1,5 +1,6 @@
 """Two stages together: people, then their poses."""
 import json
+import mimetypes
 import re
 import sys
 
@@ -15,6 +16,7 @@ from mmengine.registry import MODELS, DefaultScope, init_default_scope
 from mmengine.structures import InstanceData
 
 from micronet_mm.datasets import write_figures
+from micronet_runtime.sources import VIDEOS
 
 pytest.importorskip('mmpose')
 pytest.importorskip('mmdet')
@@ -120,19 +122,26 @@ def test_two_pictures_of_one_name_are_not_drawn_in_one_file(models, pictures, tm
         find_poses([str(pictures / 'a.png'), str(tmp_path / 'a.png')], *models, out_dir=str(tmp_path / 'drawn'))
 
 
-def test_a_video_from_the_command_line(models, tmp_path):
-    video = cv2.VideoWriter(str(tmp_path / 'film.mp4'), cv2.VideoWriter_fourcc(*'mp4v'), 5, (120, 90))
+def test_mmpose_takes_for_a_video_what_we_do():
+    from micronet_mm.apis.poses import is_video
+    for film in (f'film{suffix}' for suffix in VIDEOS):
+        assert is_video(film) and mimetypes.guess_type(film)[0].startswith('video/'), film
+
+
+@pytest.mark.parametrize('name', ['film.mp4', 'film.mkv'])
+def test_a_video_from_the_command_line(name, models, tmp_path):
+    video = cv2.VideoWriter(str(tmp_path / name), cv2.VideoWriter_fourcc(*'mp4v'), 5, (120, 90))
     for value in (40, 80, 120):
         video.write(np.full((90, 120, 3), value, np.uint8))
     video.release()
-    run = call(ROOT / 'tools' / 'find_poses.py', 'film.mp4', '--detector', *models[:2], '--pose', *models[2:],
+    run = call(ROOT / 'tools' / 'find_poses.py', name, '--detector', *models[:2], '--pose', *models[2:],
                '--out-dir', 'drawn', '--json', 'new/found.json', '--box-threshold', '0.0001', cwd=tmp_path)
     assert run.returncode == 0, run.stdout[-2000:]
     assert ' people in 3 images, drawn in drawn' in run.stdout
     found = json.loads((tmp_path / 'new' / 'found.json').read_text())
     assert [(each['image'], each['frame'], bool(each['people'])) for each in found] == [
-        ('film.mp4', frame, True) for frame in range(3)]
-    assert cv2.VideoCapture(str(tmp_path / 'drawn' / 'film.mp4')).get(cv2.CAP_PROP_FRAME_COUNT) == 3
+        (name, frame, True) for frame in range(3)]
+    assert cv2.VideoCapture(str(tmp_path / 'drawn' / name)).get(cv2.CAP_PROP_FRAME_COUNT) == 3
 
 
 def test_every_result_has_its_picture_whatever_else_the_folder_holds(run, pictures, tmp_path, monkeypatch):

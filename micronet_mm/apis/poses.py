@@ -22,11 +22,17 @@ from micronet_mm.checkpoint.atomic import make_folder, refuse_to_overwrite
 from micronet_mm.datasets import LoadImageOrSkip
 from micronet_mm.engine.cli import read_config
 from micronet_mm.engine.preflight import find_dicts, require
+from micronet_runtime.sources import VIDEOS, Input, is_camera, list_inputs
 
 Source = Union[str, Path, np.ndarray, list]
+
 COLOURS = ('.bmp', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')  # files that OpenCV writes colours to
 KINDS = dict(detector=FILE, detector_weights=FILE, pose=FILE, pose_weights=FILE, out_dir=optional(FILE),
              person=whole(0), box_threshold=SHARE, keypoint_threshold=SHARE)
+
+for suffix in VIDEOS:  # mmpose knows a video by the system's list, which differs from machine to machine
+    if not (mimetypes.guess_type(f'video{suffix}')[0] or '').startswith('video/'):
+        mimetypes.add_type(f'video/{suffix[1:]}', suffix)
 
 
 class PeopleInferencer(Pose2DInferencer):
@@ -109,7 +115,7 @@ def find_poses(source: Source,
             detector=detector, detector_weights=detector_weights, pose=pose, pose_weights=pose_weights, out_dir=out_dir,
             person=person, box_threshold=box_threshold, keypoint_threshold=keypoint_threshold))
         check_device(device)
-        inputs = list_inputs(source)
+        inputs = list_pictures(source)
         models = check_models(detector, pose, person)
         detector, pose = (cfg.filename for cfg in models)  # of what comes with the package a name may be given
         for weights in (detector_weights, pose_weights):
@@ -124,8 +130,8 @@ def find_poses(source: Source,
             check_fits(model, weights)
     infer = PeopleInferencer(pose, pose_weights, device, det_model=detector, det_weights=detector_weights,
                              det_cat_ids=[person])
-    found = [result for name, image in inputs for result in
-             find_in(name, image, infer, out_dir, bbox_thr=box_threshold, kpt_thr=keypoint_threshold)]
+    found = [result for each in inputs for result in
+             find_in(each.name, each.given, infer, out_dir, bbox_thr=box_threshold, kpt_thr=keypoint_threshold)]
     with checking():
         if not found:
             raise ValueError(f'{source} holds no image that can be read; see the warnings above.')
@@ -136,7 +142,7 @@ def find_in(name: Union[str, int], image: Union[str, np.ndarray], infer: PeopleI
             **thresholds: float) -> Iterator[dict]:
     """The result of an image, those of a video's frames, or none and a warning for what cannot be read."""
     options = dict(thresholds, draw_bbox=True)
-    if is_kind('video', image):
+    if is_video(image):
         # The slash, since mmpose takes a folder with a dot in its name for a file.
         frame = -1
         for frame, result in enumerate(infer(image, vis_out_dir=f'{out_dir}/' if out_dir else '', **options)):
@@ -153,39 +159,21 @@ def find_in(name: Union[str, int], image: Union[str, np.ndarray], infer: PeopleI
         yield dict(image=name, people=people_of(result))
 
 
-def list_inputs(source: Source) -> list[tuple[Union[str, int], Union[str, np.ndarray]]]:
-    """What to look at: for each file its path, twice, and for each array its place in the list and itself.
+def list_pictures(source: Source) -> list[Input]:
+    """What to look at.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if there is no image, or an array is none.
+        ValueError: if there is no image, or an array is none, or it is a camera.
     """
-    found = []
-    for index, given in enumerate(source if isinstance(source, (list, tuple)) else [source]):
-        if isinstance(given, np.ndarray):
-            if given.ndim != 3 or given.shape[2] != 3 or not given.size or given.dtype != np.uint8:
-                raise ValueError(f'an array of shape {given.shape} and type {given.dtype} is no image; give one of '
-                                 'shape (H, W, 3) and type uint8, in BGR.')
-            found.append((index, given))
-        elif not isinstance(given, (str, Path)):
-            raise ValueError(f'{given!r} is no source; give a path, an array or a list of these.')
-        elif Path(given).is_dir():
-            found += [(str(file), str(file)) for file in sorted(Path(given).iterdir())
-                      if is_kind('image', file) and not file.is_dir() and not file.name.startswith('.')]
-        elif '://' in str(given) or Path(given).exists():
-            found.append((str(given), str(given)))
-        else:
-            camera = ' Cameras are for python -m micronet_runtime, with --camera.' if str(given).isdigit() else ''
-            raise FileNotFoundError(f'{given} does not exist; name an image, a video or a folder of images.{camera}')
-    if not found:
-        raise ValueError(f'{source} holds no image; name an image, a video or a folder of images.')
-    return found
+    if is_camera(source) or (isinstance(source, str) and source.isdigit() and not Path(source).exists()):
+        raise FileNotFoundError(f'{source!r} does not exist; name an image, a video or a folder of images. Cameras are '
+                                'for python -m micronet_runtime, with --camera.')
+    return list_inputs(source)
 
 
-def is_kind(kind: str, file: Union[str, Path, np.ndarray]) -> bool:
-    """Whether a file's name is that of an image or of a video."""
-    guessed = None if isinstance(file, np.ndarray) else mimetypes.guess_type(str(file), strict=False)[0]
-    return (guessed or '').startswith(f'{kind}/')
+def is_video(file: Union[str, Path, np.ndarray, int]) -> bool:
+    return isinstance(file, (str, Path)) and Path(file).suffix.lower() in VIDEOS
 
 
 def check_device(device: Optional[str]) -> None:
@@ -232,10 +220,10 @@ def check_kind(cfg: Config, path: str, base: type, name: str, keys: list[str]) -
                          'those in configs/.')
 
 
-def check_drawings(inputs: list[tuple], out_dir: str) -> None:
+def check_drawings(inputs: list[Input], out_dir: str) -> None:
     """Raise ValueError if two drawings would have one name, or one that of the picture it is drawn on."""
     by_name: dict[str, Union[str, int]] = {}
-    for name, _ in inputs:
+    for name in (each.name for each in inputs):
         drawing = drawing_of(name)
         if isinstance(name, str):
             refuse_to_overwrite(Path(out_dir) / drawing, name)
@@ -248,7 +236,7 @@ def check_drawings(inputs: list[tuple], out_dir: str) -> None:
 def drawing_of(name: Union[str, int]) -> str:
     """What the file is called in which an input is drawn."""
     file = Path(f'{name:06}.jpg' if isinstance(name, int) else name)
-    return file.name if is_kind('video', file) or file.suffix.lower() in COLOURS else f'{file.name}.png'
+    return file.name if is_video(file) or file.suffix.lower() in COLOURS else f'{file.name}.png'
 
 
 def people_of(result: dict) -> list[dict]:

@@ -21,9 +21,10 @@ def main() -> None:
     parser.add_argument('--device', help="such as 'cuda:0'; by default what there is")
     args = parser.parse_args()
     with one_line_errors():
-        from micronet_mm.apis.poses import find_poses, list_inputs
+        from micronet_mm.apis.poses import find_poses, list_pictures
         if args.json:
-            refuse_to_overwrite(args.json, *args.detector, *args.pose, *[path for path, _ in list_inputs(args.source)])
+            pictures = [each.name for each in list_pictures(args.source)]
+            refuse_to_overwrite(args.json, *args.detector, *args.pose, *pictures)
             make_folder_of(args.json)
     found = find_poses(args.source, *args.detector, *args.pose, out_dir=args.out_dir, person=args.person,
                        box_threshold=args.box_threshold, keypoint_threshold=args.keypoint_threshold,
