@@ -15,17 +15,21 @@ SOURCES = ('setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE', 
 DEMO = ROOT / 'configs' / 'demo' / 'retinanet_micronet_m3_demo.py'
 
 
-def call(*command, cwd, timeout=300, env=None, cold=False):
-    """Run a Python program on one thread; its output is in the result's ``stdout``.
+def call(*command, cwd='.', timeout=300, env=None, cold=False, apart=False):
+    """Run a Python program on one thread.
 
-    A script finds PyTorch imported. What is about how Python or PyTorch starts is to run ``cold``.
+    Args:
+        command: a script and its arguments, or what else Python takes.
+        cold: a script and code behind -c find PyTorch imported. What is about how Python or PyTorch starts is to run
+            ``cold``.
+        apart: the result's ``stdout`` has what goes to stderr as well, in order, unless they are to be ``apart``.
     """
     command = [*map(str, command)]
     env = dict(env or os.environ, OMP_NUM_THREADS='1')
-    if command[0].endswith('.py') and not cold:
-        return warm.run(command, cwd, env, timeout)
+    if warm.fits(command) and not cold:
+        return warm.run(command, cwd, env, timeout, apart)
     return subprocess.run([sys.executable, *command], cwd=cwd, env=env, text=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, timeout=timeout)
+                          stderr=subprocess.PIPE if apart else subprocess.STDOUT, timeout=timeout)
 
 
 def write_mixed(folder, pictures):

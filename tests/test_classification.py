@@ -2,8 +2,6 @@
 import itertools
 import re
 import shutil
-import subprocess
-import sys
 
 import cv2
 import numpy as np
@@ -41,14 +39,14 @@ def test_converted_checkpoint_gives_the_released_logits(arch, converted, mmpretr
 def test_head_is_imported_only_when_built():
     code = ("import sys, micronet_mm; assert 'mmpretrain' not in sys.modules; "
             "from micronet_mm.models import MicroNetClsHead; print(MicroNetClsHead.__bases__[0].__name__)")
-    run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    run = call('-c', code, apart=True)
     assert run.stdout == 'ClsHead\n', run.stderr
 
 
 def test_missing_host_is_named():
     code = ("import sys; sys.modules['mmpretrain'] = None; import micronet_mm; from mmengine.registry import MODELS; "
             "MODELS.build(dict(type='MicroNetClsHead', in_channels=8, hidden_channels=8))")
-    run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    run = call('-c', code, apart=True)
     assert "MicroNetClsHead builds on mmpretrain, which is not installed: pip install 'micronet-mm[cls]'" in run.stderr
 
 
@@ -57,7 +55,7 @@ def test_without_scikit_learn_the_digits_say_what_to_install(tmp_path):
     code = ("import runpy, sys; sys.modules['sklearn'] = None; "
             f"sys.argv = ['make_digits.py', {str(tmp_path / 'digits')!r}]; "
             f"runpy.run_path({str(tool)!r}, run_name='__main__')")
-    run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    run = call('-c', code, apart=True)
     assert run.stderr == ('error: the digits come with scikit-learn, which is not installed: '
                           'pip install scikit-learn.\n')
     assert not any(tmp_path.iterdir())

@@ -2,12 +2,11 @@
 import json
 import pickle
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from mm import call
 from released import ARCHS, GOLDEN, released_state_dict
 
 from micronet_mm.checkpoint import convert_checkpoint, convert_state_dict, key_map
@@ -96,7 +95,7 @@ def write_resnet(path):
 def test_tool_refuses_with_one_line_and_writes_nothing(write, message, tmp_path):
     write(tmp_path / 'src.pth')
     (tmp_path / 'dst.pth').write_text('what was there before')
-    run = subprocess.run([sys.executable, TOOL, 'src.pth', 'dst.pth'], cwd=tmp_path, capture_output=True, text=True)
+    run = call(TOOL, 'src.pth', 'dst.pth', cwd=tmp_path, apart=True)
     assert run.returncode == 1 and run.stderr.count('\n') == 1 and run.stderr.startswith('error: ')
     assert re.search(message, run.stderr)
     assert (tmp_path / 'dst.pth').read_text() == 'what was there before'

@@ -238,7 +238,7 @@ sys.modules['gradio'] = None
 sys.argv = ['demo_web.py', '--models', {str(folder)!r}]
 sys.path.insert(0, {str(TOOL.parent)!r})
 runpy.run_path({str(TOOL)!r}, run_name='__main__')'''
-    run = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
+    run = call('-c', code, cwd=ROOT, apart=True, cold=True)
     assert run.stderr == "error: the page needs gradio, which is not installed: pip install 'micronet-mm[web]'.\n"
 
 
@@ -248,7 +248,7 @@ sys.modules['torch'] = None
 sys.argv = ['demo_web.py']
 sys.path.insert(0, {str(TOOL.parent)!r})
 runpy.run_path({str(TOOL)!r}, run_name='__main__')'''
-    run = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
+    run = call('-c', code, cwd=ROOT, apart=True, cold=True)
     assert run.stderr.startswith('error: the models of the demos need torch, which is not installed; give --models')
     assert run.stderr.count('\n') == 1
 
@@ -268,7 +268,7 @@ from micronet_web import find_models
 from micronet_web.bench import Bench
 find_models({str(folder)!r})
 print([name for name in ('gradio', 'micronet_mm', 'mmengine', 'torch') if name in sys.modules])'''
-    run = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
+    run = call('-c', code, cwd=ROOT, apart=True, cold=True)
     assert (run.stdout, run.stderr) == ('[]\n', '')
 
 

@@ -1,10 +1,8 @@
 """Models by name: in the manner of timm, without timm, and in mmpretrain's hub."""
-import subprocess
-import sys
 
 import pytest
 import torch
-from mm import ROOT
+from mm import ROOT, call
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope, init_default_scope
 from released import expected, normal
@@ -215,13 +213,13 @@ assert list_models('micronet', task='Image Classification') == micronet_mm.list_
 model = get_model('micronet_m0', head=dict(num_classes=10))
 assert type(model).__name__ == 'ImageClassifier' and model.head.num_classes == 10
 '''
-    run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    run = call('-c', code, apart=True)
     assert run.returncode == 0, run.stderr
 
 
 def test_the_package_does_not_need_timm():
     code = ("import sys; sys.modules['timm'] = None; import micronet_mm; "
             "print(micronet_mm.create_model('micronet_m0').num_classes); import micronet_mm.timm")
-    run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    run = call('-c', code, apart=True)
     assert run.stdout == '1000\n'
     assert "timm, which is not installed: pip install 'micronet-mm[timm]'" in run.stderr.splitlines()[-1]

@@ -1,12 +1,11 @@
 """Shuffle, roll and Shift-Max against their formulas, index by index and in double precision."""
 import os
-import subprocess
-import sys
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mm import call
 
 from micronet_mm.ops import (
     SHIFTS,
@@ -250,11 +249,10 @@ def test_without_a_compiler_the_reference_works_with_one_warning(environment, re
             "x = torch.rand(1, 4, 2, 2)\n"
             "for _ in range(3): shift_max(x, torch.rand(1, 2, 2, 4), 2)")
     env = {**os.environ, 'XDG_CACHE_HOME': str(tmp_path), **environment}
-    run = subprocess.run([sys.executable, '-c', code], env=env, capture_output=True, text=True)
+    run = call('-c', code, env=env, apart=True)
     assert run.returncode == 0, run.stderr
     assert run.stderr.count('MicroNet runs through the slower PyTorch formulation') == 1 and reason in run.stderr
-    run = subprocess.run([sys.executable, '-c', code], env={**env, 'MICRONET_MM_REFERENCE': '1'}, capture_output=True,
-                         text=True)
+    run = call('-c', code, env={**env, 'MICRONET_MM_REFERENCE': '1'}, apart=True)
     assert (run.returncode, run.stderr) == (0, '')
 
 

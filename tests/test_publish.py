@@ -2,7 +2,6 @@
 import hashlib
 import pickle
 import re
-import subprocess
 import sys
 from collections import OrderedDict
 from importlib import import_module
@@ -183,7 +182,7 @@ def test_safetensors_say_what_to_install_where_the_package_is_missing(tmp_path):
     (tmp_path / 'm.safetensors').write_bytes(b'')
     code = ("import sys; sys.modules['safetensors'] = None; import micronet_mm; "
             "micronet_mm.create_model('micronet_m0', 'm.safetensors')")
-    run = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True)
+    run = call('-c', code, cwd=tmp_path, apart=True)
     assert 'which is not installed: pip install safetensors.' in run.stderr.splitlines()[-1]
 
 

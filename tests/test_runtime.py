@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip('onnx')
 pytest.importorskip('onnxruntime')
 
-from mm import ROOT, SOURCES, write_mixed
+from mm import ROOT, SOURCES, call, write_mixed
 from tiny_onnx import write_model
 
 from micronet_runtime import Classifier, Detector, InputError, Model, PeopleAndPoses, PoseEstimator, draw, read
@@ -63,7 +63,7 @@ def test_nothing_but_numpy_opencv_and_onnxruntime_is_loaded():
     code = '''import sys, micronet_runtime, micronet_runtime.__main__
 print([name for name in ('micronet_mm', 'mmcv', 'mmengine', 'mmdet', 'mmpose', 'onnx', 'PIL', 'torch')
        if name in sys.modules])'''
-    run = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
+    run = call('-c', code, cwd=ROOT, apart=True, cold=True)
     assert (run.stdout, run.stderr) == ('[]\n', '')
     for file in (ROOT / 'micronet_runtime').glob('*.py'):  # later neither
         for node in ast.walk(ast.parse(file.read_text())):
@@ -82,7 +82,7 @@ def test_without_torch_micronet_mm_says_what_to_install(then, begins, lines):
 found = importlib.util.find_spec
 importlib.util.find_spec = lambda name: None if name == 'torch' else found(name)
 {then}'''
-    run = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
+    run = call('-c', code, cwd=ROOT, apart=True, cold=True)
     said, = run.stderr.strip().splitlines()[lines]
     assert said.startswith(f"{begins}: micronet_mm needs torch and MMLab: pip install 'micronet-mm[lite]'")
 

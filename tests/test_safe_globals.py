@@ -6,7 +6,6 @@ import operator
 import os
 import pickle
 import subprocess
-import sys
 from collections import Counter, OrderedDict, defaultdict, deque
 from fractions import Fraction
 from pathlib import Path, PureWindowsPath
@@ -15,6 +14,7 @@ from zipfile import ZipFile
 import numpy as np
 import pytest
 import torch
+from mm import call
 from mmengine.config import Config, ConfigDict
 from mmengine.config.lazy import LazyObject
 from mmengine.logging import HistoryBuffer, MessageHub
@@ -63,7 +63,7 @@ def test_checkpoints_of_either_numpy(module, tmp_path):
 def test_it_is_the_import_that_allows_it(tmp_path):
     torch.save(dict(message_hub=message_hub()), tmp_path / 'c.pth')
     code = 'import mmengine.logging, torch, sys; torch.load(sys.argv[1], weights_only=True)'
-    refused = subprocess.run([sys.executable, '-c', code, tmp_path / 'c.pth'], capture_output=True, text=True)
+    refused = call('-c', code, tmp_path / 'c.pth', apart=True)
     assert 'HistoryBuffer' in refused.stderr
 
 

@@ -2,14 +2,12 @@
 
 Each in a process of its own, with a package laid out for it.
 """
-import subprocess
-import sys
-
 import pytest
+from mm import call
 
 
 def run(code, folder):
-    return subprocess.run([sys.executable, '-W', 'always', '-c', code], cwd=folder, capture_output=True, text=True)
+    return call('-W', 'always', '-c', code, cwd=folder, apart=True)
 
 
 @pytest.mark.parametrize(('start', 'package', 'part', 'doc'), [

@@ -10,8 +10,10 @@ import runpy
 import subprocess
 import sys
 import tempfile
+import warnings
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from unittest import mock
 
 FOREIGN = [
@@ -24,17 +26,24 @@ SERVER = multiprocessing.get_context('forkserver')
 SERVER.set_forkserver_preload(FOREIGN)
 
 
-def run(command, cwd, env, timeout):
-    """What ``subprocess.run`` gives of a script and its arguments; ``stdout`` has both of its streams."""
-    with tempfile.NamedTemporaryFile('r+') as output, mock.patch.dict(os.environ, OMP_NUM_THREADS='1'):
-        path = [str(Path(command[0]).parent), *filter(None, env.get('PYTHONPATH', '').split(os.pathsep)), *own_path()]
-        process = SERVER.Process(target=run_script, args=(command, cwd, env, path, output.name))
+def fits(command):
+    """Whether it is a script or, behind -c, code; before it -W may stand."""
+    return command[0] == '-c' or command[0].endswith('.py') or (command[0] == '-W' and fits(command[2:]))
+
+
+def run(command, cwd, env, timeout, apart):
+    """What ``subprocess.run`` gives; ``stdout`` has both of the program's streams unless they are to be ``apart``."""
+    path = [*filter(None, env.get('PYTHONPATH', '').split(os.pathsep)), *own_path()]
+    with tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ, OMP_NUM_THREADS='1'):
+        out = Path(folder, 'out')
+        error = Path(folder, 'error') if apart else out
+        process = SERVER.Process(target=run_here, args=(command, cwd, env, path, out, error))
         process.start()
         process.join(timeout)
         if process.exitcode is None:
             process.kill()
-            raise subprocess.TimeoutExpired(command, timeout, output.read())
-        return subprocess.CompletedProcess(command, process.exitcode, output.read())
+            raise subprocess.TimeoutExpired(command, timeout, out.read_text())
+        return subprocess.CompletedProcess(command, process.exitcode, out.read_text(), error.read_text())
 
 
 @cache
@@ -45,15 +54,22 @@ def own_path():
     return subprocess.run(show, env=env, check=True, capture_output=True, text=True).stdout.splitlines()
 
 
-def run_script(command, cwd, env, path, output):
+def run_here(command, cwd, env, path, out, error):
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)
-    descriptor = os.open(output, os.O_WRONLY)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    sys.argv, sys.path[:] = command, path
+    for file, stream in ((out, 1), (error, 2)):
+        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
+    while command[0] == '-W':
+        warnings.simplefilter(command[1])
+        command = command[2:]
     try:
-        runpy.run_path(command[0], run_name='__main__')
+        if command[0] == '-c':
+            sys.argv, sys.path[:] = ['-c', *command[2:]], ['', *path]
+            main = sys.modules['__main__'] = ModuleType('__main__')
+            exec(compile(command[1], '<string>', 'exec'), vars(main))
+        else:
+            sys.argv, sys.path[:] = command, [str(Path(command[0]).parent), *path]
+            runpy.run_path(command[0], run_name='__main__')
     finally:
         atexit._run_exitfuncs()  # a forked process of multiprocessing leaves them out
