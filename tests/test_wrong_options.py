@@ -13,7 +13,7 @@ import pytest
 import torch
 from mm import ROOT
 from mmengine.logging import MMLogger
-from toy import write_toy
+from toy import ToyModel, write_toy
 
 from micronet_mm.models import MicroNet
 
@@ -260,6 +260,25 @@ def test_training_does_not_begin_with_a_misspelt_setting(tool, settings, message
     (place / TOY).write_text(f"_base_ = './toy_base.py'\n{settings}\n")
     with pytest.raises(SystemExit) as ended:
         run(tool, [TOY, *['weights.pth'] * (tool == 'test')], monkeypatch)
+    assert ended.value.code.startswith('error: ') and message in ended.value.code and '\n' not in ended.value.code
+
+
+@pytest.mark.parametrize(('option', 'message'), [
+    ('dataset.data_rot=images', "unexpected keyword argument 'data_rot'"),
+    ('dataset.type=ToyDatset', "type='ToyDatset' of the config is not in the registry"),
+    ('sampler.shufle=True', "unexpected keyword argument 'shufle'"),
+    ('dataset.pipeline.1.type=ToyFlop', "type='ToyFlop' of the config is not in the registry"),
+])
+@pytest.mark.parametrize('tool', ['train', 'test'])
+def test_nothing_begins_with_a_dataset_that_cannot_be_built(tool, option, message, place, monkeypatch):
+    (place / TOY).write_text("""_base_ = './toy_base.py'
+test_dataloader = dict(batch_size=1, num_workers=0, dataset={{_base_.dataset}}, sampler=dict(
+    type='DefaultSampler', shuffle=False))
+test_cfg, test_evaluator = dict(), dict(type='ToyMetric')
+""")
+    torch.save(ToyModel().state_dict(), 'toy.pth')
+    with pytest.raises(SystemExit) as ended:
+        run(tool, [TOY, *['toy.pth'] * (tool == 'test'), '--cfg-options', f'{tool}_dataloader.{option}'], monkeypatch)
     assert ended.value.code.startswith('error: ') and message in ended.value.code and '\n' not in ended.value.code
 
 

@@ -9,7 +9,14 @@ from micronet_mm.checkpoint import check_fits
 from micronet_mm.checkpoint.atomic import make_folder, make_folder_of, refuse_to_overwrite
 from micronet_mm.datasets import UnreadableImageError
 from micronet_mm.deploy.hook import SwitchToDeployHook
-from micronet_mm.engine.cli import build_runner, common_parser, load_config, one_line_errors, one_line_stops
+from micronet_mm.engine.cli import (
+    build_loops,
+    build_runner,
+    common_parser,
+    load_config,
+    one_line_errors,
+    one_line_stops,
+)
 from micronet_mm.engine.consistency import check_consistency
 from micronet_mm.engine.data_checks import check_data
 from micronet_mm.engine.preflight import check_files, find_dicts, require
@@ -73,6 +80,7 @@ def main() -> None:
         runner.register_hook(SwitchToDeployHook(*ENGINES[args.engine or 'pytorch']))
     with one_line_errors():
         check_fits(getattr(runner.model, 'module', runner.model), args.checkpoint)
+        build_loops(runner, 'test')
     if args.out:
         runner.test_evaluator.metrics.append(DumpResults(args.out))
     try:

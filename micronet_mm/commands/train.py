@@ -9,6 +9,7 @@ from micronet_mm.checkpoint.atomic import make_folder
 from micronet_mm.checkpoint.newest import check_resumable
 from micronet_mm.checkpoint.reading import require_file
 from micronet_mm.engine.cli import (
+    build_loops,
     build_runner,
     common_parser,
     enable_amp,
@@ -81,4 +82,5 @@ def main() -> None:
                 check_initial_weights(model, cfg.get('load_from'))
             elif runner._load_from and osp.isfile(runner._load_from):
                 check_fits(model, runner._load_from)
+            build_loops(runner, 'train', 'val')
         runner.train()

@@ -212,3 +212,14 @@ def build_runner(cfg: Config) -> Runner:
         use_gloo(cfg)
     with building():
         return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+def build_loops(runner: Runner, *phases: str) -> None:
+    """Build the loops of phases, and with them the datasets, which MMEngine leaves to when the first of them begins.
+
+    Raises:
+        ValueError: if the config names what is not there, or what it names cannot be built.
+    """
+    with building():
+        for phase in phases:
+            getattr(runner, f'{phase}_loop')
