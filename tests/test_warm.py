@@ -13,7 +13,7 @@ from mm import call
     'raise ValueError("an error")',
     'import os, signal; os.kill(os.getpid(), signal.SIGKILL)',
     'import atexit; atexit.register(print, "the end")',
-    'import warnings; warnings.warn("careful")',
+    'import warnings; warnings.showwarning = print; warnings.warn("careful")',
 ])
 @pytest.mark.parametrize('file', [False, True])
 def test_a_program_ends_as_from_a_cold_start(code, file, tmp_path):

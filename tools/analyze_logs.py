@@ -12,6 +12,7 @@ from importlib.util import find_spec
 
 import _process  # noqa: F401
 from _mmlab import run, tool_of
+from matplotlib import style
 
 from micronet_mm.engine.cli import one_line_errors
 
@@ -30,6 +31,8 @@ def main() -> None:
         if find_spec('seaborn') is None:
             raise ImportError('seaborn is not installed, by which curves are drawn; pip install seaborn.')
         tool = tool_of(installed[0], 'analysis_tools/analyze_logs.py')
+    # The maintained line asks matplotlib for its default style, by the name that seaborn has for it.
+    style.library.setdefault('dark', style.library['seaborn-v0_8-dark'])
     run(tool)
 
 
