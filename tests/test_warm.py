@@ -13,6 +13,7 @@ from mm import call
     'raise ValueError("an error")',
     'import os, signal; os.kill(os.getpid(), signal.SIGKILL)',
     'import atexit; atexit.register(print, "the end")',
+    'import tempfile; kept = tempfile.TemporaryDirectory(prefix="kept", dir=".")',
     'import warnings; warnings.showwarning = print; warnings.warn("careful")',
 ])
 @pytest.mark.parametrize('file', [False, True])
@@ -23,7 +24,7 @@ def test_a_program_ends_as_from_a_cold_start(code, file, tmp_path):
     runs = [call('-W', 'always', *program, 'argument', cwd=tmp_path, env=env, apart=True, cold=cold)
             for cold in (False, True)]
     warm, cold = ((run.returncode, run.stdout, run.stderr.splitlines()[-1:]) for run in runs)
-    assert warm == cold
+    assert warm == cold and not [*tmp_path.glob('kept*')]
 
 
 def test_what_fills_registries_is_not_there():

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
+import weakref
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -60,6 +61,9 @@ def run_here(command, cwd, env, path, out, error):
     os.environ.update(env)
     for file, stream in ((out, 1), (error, 2)):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
+    atexit._clear()  # what the server has to do at its end, and with what it holds
+    weakref.finalize._registry.clear()
+    weakref.finalize._registered_with_atexit = False
     while command[0] == '-W':
         warnings.simplefilter(command[1])
         command = command[2:]
@@ -72,4 +76,4 @@ def run_here(command, cwd, env, path, out, error):
             sys.argv, sys.path[:] = command, [str(Path(command[0]).parent), *path]
             runpy.run_path(command[0], run_name='__main__')
     finally:
-        atexit._run_exitfuncs()  # a forked process of multiprocessing leaves them out
+        atexit._run_exitfuncs()  # multiprocessing leaves them out
