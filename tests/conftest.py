@@ -18,7 +18,7 @@ settings.load_profile('busy')
 
 
 def pytest_collection_finish():
-    gc.freeze()  # what is imported stays, and looking at it for garbage is a sixth of the tests' time
+    gc.freeze()  # what is imported stays, and is much to look at for garbage time and again
 
 
 @pytest.fixture(autouse=True)

@@ -174,6 +174,13 @@ def test_where_nothing_can_be_read_it_ends_with_one_line(run, tmp_path):
     assert 'with --camera' in mistake(run, '0')
 
 
+@pytest.mark.parametrize('source', [0, '0', ['0'], [np.int64(1)]])
+def test_cameras_are_for_the_runtime(source, models):
+    from micronet_mm.apis import find_poses
+    with pytest.raises(FileNotFoundError, match='Cameras are for python -m micronet_runtime, with --camera'):
+        find_poses(source, *models)
+
+
 @pytest.mark.parametrize('array', [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3)), np.zeros((0, 9, 3), np.uint8)])
 def test_an_array_that_is_no_image(array, models):
     from micronet_mm.apis import find_poses

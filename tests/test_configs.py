@@ -1,5 +1,4 @@
 """Configs by name, in both styles of MMEngine, and in the index that mim reads."""
-
 import pytest
 import yaml
 from mm import ROOT, call

@@ -1,5 +1,4 @@
 """Models by name: in the manner of timm, without timm, and in mmpretrain's hub."""
-
 import pytest
 import torch
 from mm import ROOT, call

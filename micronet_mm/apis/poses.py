@@ -25,7 +25,6 @@ from micronet_mm.engine.preflight import find_dicts, require
 from micronet_runtime.sources import VIDEOS, Input, is_camera, list_inputs
 
 Source = Union[str, Path, np.ndarray, list]
-
 COLOURS = ('.bmp', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')  # files that OpenCV writes colours to
 KINDS = dict(detector=FILE, detector_weights=FILE, pose=FILE, pose_weights=FILE, out_dir=optional(FILE),
              person=whole(0), box_threshold=SHARE, keypoint_threshold=SHARE)
@@ -163,16 +162,17 @@ def list_pictures(source: Source) -> list[Input]:
     """What to look at.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if there is no image, or an array is none, or it is a camera.
+        FileNotFoundError: if there is no such file, or it is a camera.
+        ValueError: if there is no image, or an array is none.
     """
-    if is_camera(source) or (isinstance(source, str) and source.isdigit() and not Path(source).exists()):
-        raise FileNotFoundError(f'{source!r} does not exist; name an image, a video or a folder of images. Cameras are '
-                                'for python -m micronet_runtime, with --camera.')
+    for given in source if isinstance(source, (list, tuple)) else [source]:
+        if is_camera(given) or (isinstance(given, str) and given.isdigit() and not Path(given).exists()):
+            raise FileNotFoundError(f'{given!r} does not exist; name an image, a video or a folder of images. Cameras '
+                                    'are for python -m micronet_runtime, with --camera.')
     return list_inputs(source)
 
 
-def is_video(file: Union[str, Path, np.ndarray, int]) -> bool:
+def is_video(file: Union[str, Path, np.ndarray]) -> bool:
     return isinstance(file, (str, Path)) and Path(file).suffix.lower() in VIDEOS
 
 

@@ -8,6 +8,7 @@ import traceback
 from ast import literal_eval
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Optional
 
@@ -159,17 +160,22 @@ def enable_auto_scale_lr(cfg: Config) -> None:
     cfg.auto_scale_lr.enable = True
 
 
-def own_place(error: BaseException) -> str:
-    """Where an error arose, in brackets, if in code of the user's own: a module of custom_imports."""
-    ours = PACKAGE, PACKAGE.with_name('micronet_runtime')
-    installed = {sysconfig.get_path(name) for name in ('stdlib', 'platstdlib', 'purelib', 'platlib')}
+def place_of(error: BaseException) -> str:
+    """In which file and line an error arose, in brackets: of the user's own code if it called what failed.
+
+    Nothing for errors of this package, which say what to do.
+    """
+    def is_installed(path: Path) -> bool:
+        return not {'site-packages', 'dist-packages'}.isdisjoint(path.parts)
+
+    found = []
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = Path(frame.filename)
-        if any(map(path.is_relative_to, ours)):
+        if any(map(path.is_relative_to, (PACKAGE, PACKAGE.with_name('micronet_runtime')))):
             break
-        if path.is_file() and not any(map(path.is_relative_to, installed)):
-            return f' ({path}, line {frame.lineno})'
-    return ''
+        if path.is_file() and (is_installed(path) or not path.is_relative_to(sysconfig.get_path('stdlib'))):
+            found.append((is_installed(path), f' ({path}, line {frame.lineno})'))
+    return min(found, key=itemgetter(0), default=(False, ''))[1]
 
 
 @contextmanager
@@ -181,10 +187,11 @@ def one_line_errors() -> Iterator[None]:
         # MMEngine wraps a failed custom_imports in a page of text. Its cause names the module, and the context why.
         shown = error.__cause__ or error
         why = shown.__context__
-        if str(shown).startswith('Failed to import') and why:
-            remedy = '. Correct custom_imports, or name the folder that has the module in PYTHONPATH.'
-            sys.exit(f'error: {shown}: {why}{own_place(why) or remedy}')
-        sys.exit(f'error: {shown}{own_place(shown)}')
+        if not str(shown).startswith('Failed to import ') or why is None:
+            sys.exit(f'error: {shown}{place_of(shown)}')
+        absent = isinstance(why, ModuleNotFoundError) and f'{shown}.'.startswith(f'Failed to import {why.name}.')
+        remedy = '. Correct custom_imports, or name the folder that has the module in PYTHONPATH.'
+        sys.exit(f'error: {shown}: {why}{remedy if absent else place_of(why)}')
 
 
 @contextmanager
