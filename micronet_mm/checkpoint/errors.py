@@ -16,3 +16,7 @@ class RefusedCheckpointError(CheckpointError, UnpicklingError):
 
 class NoGoodCheckpointError(CheckpointError):
     """There are checkpoints, but none to resume from."""
+
+
+class UnfitCheckpointError(CheckpointError):
+    """It is whole, and of a run that this config cannot continue."""

@@ -20,6 +20,7 @@ from micronet_mm.engine.cli import (
 )
 from micronet_mm.engine.consistency import check_consistency
 from micronet_mm.engine.data_checks import check_data
+from micronet_mm.engine.hooks import ResumeConfigHook
 from micronet_mm.engine.preflight import check_files, require
 from micronet_mm.engine.resume import resume_newest
 
@@ -83,4 +84,6 @@ def main() -> None:
             elif runner._load_from and osp.isfile(runner._load_from):
                 check_fits(model, runner._load_from)
             build_loops(runner, 'train', 'val')
+        if not any(isinstance(hook, ResumeConfigHook) for hook in runner.hooks):  # configs of other packages
+            runner.register_hook(ResumeConfigHook())
         runner.train()

@@ -1,8 +1,16 @@
 """What our configs add to MMEngine's runtime: exact resuming, leaving on SIGTERM, stopping where going on is no use."""
-from micronet_mm.engine.hooks import BrokenImageHook, EpochSeedHook, InvalidLossHook, PreemptionHook, WarmUpHook
+from micronet_mm.engine.hooks import (
+    BrokenImageHook,
+    EpochSeedHook,
+    InvalidLossHook,
+    PreemptionHook,
+    ResumeConfigHook,
+    WarmUpHook,
+)
 
 robust_hooks = [
     dict(type=EpochSeedHook),
+    dict(type=ResumeConfigHook),
     dict(type=PreemptionHook),
     dict(type=InvalidLossHook),
     dict(type=WarmUpHook),

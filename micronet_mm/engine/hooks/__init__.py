@@ -7,10 +7,11 @@ from .freeze_norm import FreezeNormHook
 from .invalid_loss import InvalidLossHook
 from .num_keypoints import NumKeypointsHook
 from .preemption import PreemptionHook
+from .resume_config import ResumeConfigHook
 from .safe_checkpoint import SafeCheckpointHook
 from .warm_up import WarmUpHook
 
 __all__ = [
     'BrokenImageHook', 'CompileHook', 'DrawEachHook', 'EpochSeedHook', 'FreezeNormHook', 'InvalidLossHook',
-    'NumKeypointsHook', 'PreemptionHook', 'SafeCheckpointHook', 'WarmUpHook'
+    'NumKeypointsHook', 'PreemptionHook', 'ResumeConfigHook', 'SafeCheckpointHook', 'WarmUpHook'
 ]
