@@ -14,6 +14,10 @@ pipeline = [dict(type='LoadImageOrSkip'), dict(type='ToyPack')]
 sync_bn = 'torch'
 train_dataloader = dict(batch_size={batch}, dataset=dict(pipeline=pipeline))
 train_cfg = dict(max_epochs=4)
+# Nine images are not as many for one process as for the other.
+val_dataloader = dict(batch_size=1, num_workers=0, dataset=dict(_base_.dataset, pipeline=pipeline, indices=9),
+                      sampler=dict(type='DefaultSampler', shuffle=False, round_up=False))
+val_evaluator, val_cfg = dict(type='ToyMetric'), dict(type='ValLoop')
 custom_hooks = _base_.custom_hooks + [dict(type='RecordHook'){more}]
 '''
 
@@ -30,6 +34,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp('distributed')
     result = run(folder, 2, work_dir='two')
     assert result.returncode == 0, result.stdout[-3000:]
+    assert result.stdout.count('count: 9') == 4
     return folder
 
 

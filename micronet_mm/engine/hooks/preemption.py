@@ -34,7 +34,8 @@ class PreemptionHook(Hook):
     unbroken run; the generators of dataloader workers start anew. An evaluation that was under way is lost. Gradients
     that are accumulated over several iterations are completed first.
 
-    With several processes all of them leave after the same iteration, on whichever's signal.
+    With several processes all of them leave after the same iteration, no matter which one received the signal. In an
+    evaluation they leave after it where the process with the signal has more batches than another one.
 
     Args:
         signals: names of the signals to obey; Slurm can be asked for others (``--signal=USR1@60``).
@@ -57,6 +58,7 @@ class PreemptionHook(Hook):
         self.images_done = 0  # of the epoch under way, before its first iteration in this process
         self.epoch = self.first = 0  # the epoch under way, and its first iteration in this process
         self.states: Optional[list[dict]] = None
+        self.shared_val_iters = 0  # evaluation iterations that every process has
 
     # Resuming.
 
@@ -126,14 +128,29 @@ class PreemptionHook(Hook):
             due = runner.val_loop is not None and (runner.epoch + 1) % runner.train_loop.val_interval == 0
             self.save_and_exit(lost='the evaluation due now' if due else 'nothing')
 
+    def before_val_epoch(self, runner: Runner) -> None:
+        # A process may have fewer batches than the others. While these go on it waits for them in the metric, so that
+        # processes can agree on no more iterations than the shortest of them has, and once more at the end.
+        loader = runner.val_dataloader
+        self.shared_val_iters = len(loader) if hasattr(type(loader), '__len__') else 0
+        if self.previous and self.group is not None:
+            batches = torch.tensor([self.shared_val_iters])
+            torch.distributed.all_reduce(batches, torch.distributed.ReduceOp.MIN, group=self.group)
+            self.shared_val_iters = int(batches)
+
     def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                        outputs: Optional[Sequence] = None) -> None:
-        if self.previous and self.agreed():
+        if self.previous and (self.group is None or batch_idx < self.shared_val_iters) and self.agreed():
             self.remember(runner.iter, runner.epoch)
             for hook in runner.hooks:
                 if isinstance(hook, EMAHook):  # evaluation borrows the averaged weights
                     hook.after_val_epoch(runner)
             self.save_and_exit(lost='the evaluation under way')
+
+    def after_val_epoch(self, runner: Runner, metrics: Optional[dict] = None) -> None:
+        if self.previous and self.agreed():
+            self.remember(runner.iter, runner.epoch)
+            self.save_and_exit()
 
     def agreed(self) -> bool:
         """Whether any process received a signal."""
