@@ -1,10 +1,12 @@
 """Files that appear when they are complete, and never in the place of what is read."""
 import json
 import os
-import tempfile
+import secrets
+import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Optional, Union
 
 import cv2
@@ -25,14 +27,17 @@ def written_whole(path: Path) -> Iterator[Path]:
         InputError: if it cannot be written; nothing is left then but an older file of that name.
     """
     # Names have a limit, to which that of the file may come near.
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.stem[:40]}.', suffix=path.suffix)
-    os.close(handle)
+    temporary = path.with_name(f'.{path.stem[:40]}.{secrets.token_hex(4)}{path.suffix}')
     try:
-        yield Path(name)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
+        temporary.open('xb').close()  # with the mode that the user's umask gives
+        yield temporary
+        if path.exists():
+            with suppress(OSError):  # some network file systems refuse; that is no error
+                os.chmod(temporary, stat.S_IMODE(path.stat().st_mode))
+        os.replace(temporary, path)
     except BaseException as error:
-        Path(name).unlink(missing_ok=True)
+        with suppress(OSError):  # the first error is the one to show
+            temporary.unlink()
         if isinstance(error, OSError) and not isinstance(error, InputError):
             raise InputError(f'{path} cannot be written ({error.strerror}); name another place.') from error
         raise
@@ -159,6 +164,6 @@ def make_folder(path: Path) -> None:
     """Make a folder before the work whose results go there; InputError if they could not be written to it."""
     try:
         path.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=path).close()
+        TemporaryFile(dir=path).close()
     except OSError as error:
         raise InputError(f'{path} is no folder to write to ({error.strerror}); name another one.') from None

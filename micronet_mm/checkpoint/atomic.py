@@ -1,41 +1,87 @@
 """Files that are either whole or not there."""
 import errno
 import os
-import tempfile
+import secrets
+import stat
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO, Any, Optional, Union
 
 import torch
 from mmengine.fileio import LocalBackend, register_backend
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+# What a file system answers that does not know an operation. Any other error of fsync means that data may be lost.
+NOT_SUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EOPNOTSUPP)
+ABANDONED_AFTER = 24 * 3600  # seconds; where files cannot be locked, a temporary file is left alone for so long
 
 
 @contextmanager
 def written_atomically(path: Union[str, Path]) -> Iterator[IO[bytes]]:
-    """A binary file to write that appears under ``path`` when it is complete, and not at all if writing fails.
+    """Open a binary file that appears under ``path`` when it is complete, and not at all if writing fails.
+
+    The file gets the mode that ``open`` gives a new file, or the mode of the file that it replaces.
 
     Raises:
         OSError: if it cannot be written; a full disk is said to be full.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
+    # File names have a limit, to which that of the file may come near.
+    temporary = path.with_name(f'.{path.stem[:40]}{path.suffix}.{secrets.token_hex(4)}')
     try:
-        with os.fdopen(handle, 'wb') as file:
+        with open(temporary, 'xb') as file:
+            lock(file)
             yield file
             file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
+            sync(file)
+        copy_mode(path, temporary)
         os.replace(temporary, path)
     except BaseException as error:
-        os.unlink(temporary)
+        with suppress(OSError):  # the first error is the one to show
+            os.unlink(temporary)
         if isinstance(error, OSError) and error.errno in DISK_FULL:
             raise OSError(error.errno, 'the disk is full, so this file was not written (an older one of that name is '
                                        'still whole)', str(path)) from error
         raise
+
+
+def sync(file: IO[bytes]) -> None:
+    """Have a file reach the disk, where its file system can be asked for that."""
+    try:
+        os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno not in NOT_SUPPORTED:
+            raise
+
+
+def copy_mode(source: Path, target: Path) -> None:
+    """Give ``target`` the mode of ``source`` if that exists. Some network file systems refuse; that is no error."""
+    with suppress(OSError):
+        mode = stat.S_IMODE(os.stat(source).st_mode)
+        if mode != stat.S_IMODE(os.stat(target).st_mode):
+            os.chmod(target, mode)
+
+
+def lock(file: IO[bytes]) -> bool:
+    """Lock a file until it is closed, by this process or by its death.
+
+    Returns:
+        False if another process holds the lock, or where files cannot be locked.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except (OSError, AttributeError):
+        return False
 
 
 def refuse_to_overwrite(target: Union[str, Path], *sources: Union[str, Path]) -> None:
@@ -50,7 +96,7 @@ def make_folder(path: Union[str, Path]) -> None:
     """Make a folder before the work whose results go there; raise ValueError if they could not be written to it."""
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=path).close()
+        TemporaryFile(dir=path).close()
     except OSError as error:
         raise ValueError(f'{path} is no folder to write to ({error.strerror}); name another one.') from None
 
@@ -69,9 +115,16 @@ def write_text_atomically(text: str, path: Union[str, Path]) -> None:
 
 
 def remove_unfinished(folder: Union[str, Path]) -> None:
-    """Remove the temporary files of checkpoints that a killed process left in ``folder``."""
+    """Remove the temporary files of checkpoints that killed processes left in ``folder``.
+
+    A file that another process is still writing stays.
+    """
     for path in Path(folder).glob('.*.pth.*'):
-        path.unlink()
+        with suppress(OSError):  # another job may be clearing up as well
+            with open(path, 'r+b') as file:
+                abandoned = lock(file) or time.time() - path.stat().st_mtime > ABANDONED_AFTER
+            if abandoned:
+                path.unlink()
 
 
 def save_atomically(content: Any, path: Union[str, Path]) -> None:
@@ -84,31 +137,34 @@ def save_atomically(content: Any, path: Union[str, Path]) -> None:
 class AtomicLocalBackend(LocalBackend):
     """MMEngine's local file backend with atomic writes, known to configs as ``backend_args=dict(backend='atomic')``."""
 
-    _postponed: Optional[list[tuple[Path, int]]] = None
+    # Of the class: MMEngine makes an instance for each use.
+    _postponed: Optional[list[Path]] = None
 
     def put(self, obj: bytes, filepath: Union[str, Path]) -> None:
         """Write ``obj`` to ``filepath``; raises what :func:`written_atomically` does."""
         with written_atomically(filepath) as file:
             file.write(obj)
+        postponed = AtomicLocalBackend._postponed
+        if postponed and Path(filepath) in postponed:  # it is a new file now
+            postponed.remove(Path(filepath))
 
     def remove(self, filepath: Union[str, Path]) -> None:
-        """Remove a file, later if within :meth:`removing_last`."""
-        if self._postponed is None:
-            super().remove(filepath)
+        """Remove a file, later if within :meth:`removing_last`. Another job may have removed it already."""
+        if AtomicLocalBackend._postponed is None:
+            Path(filepath).unlink(missing_ok=True)
         else:
-            self._postponed.append((Path(filepath), os.stat(filepath).st_ino))
+            AtomicLocalBackend._postponed.append(Path(filepath))
 
     @contextmanager
     def removing_last(self) -> Iterator[None]:
         """Put off what is removed inside to the end; if that is not reached, nothing is removed."""
-        if self._postponed is not None:
+        if AtomicLocalBackend._postponed is not None:
             yield
             return
-        self._postponed = []
+        AtomicLocalBackend._postponed = postponed = []
         try:
             yield
-            for path, inode in self._postponed:
-                if path.exists() and os.stat(path).st_ino == inode:  # not written anew meanwhile
-                    path.unlink()
+            for path in postponed:
+                path.unlink(missing_ok=True)
         finally:
-            self._postponed = None
+            AtomicLocalBackend._postponed = None

@@ -49,6 +49,8 @@ def newest_good_checkpoint(folder: Union[str, Path]) -> Optional[str]:
         except BrokenCheckpointError as error:
             faults.append(error)
             print_log(f'passed over: {error}', 'current', logging.WARNING)
+        except FileNotFoundError:  # another job has removed it meanwhile
+            print_log(f'passed over: {path} is gone', 'current', logging.WARNING)
     if faults:
         raise NoGoodCheckpointError(f'{faults[0]} It is the newest of {len(faults)} in {folder}, and none can be '
                                     'resumed from: restore one from a copy, or name one from elsewhere.')

@@ -2,7 +2,9 @@
 import logging
 import os
 import os.path as osp
+from functools import cache
 from hashlib import blake2b
+from mmap import mmap
 from typing import Optional
 
 import torch
@@ -13,9 +15,7 @@ from PIL import Image
 
 from micronet_mm.arguments import FLAG, checked
 
-# The images that were skipped, a number made of the path of each, in memory that all dataloader workers see. An image
-# is counted once, however often it is loaded.
-SKIPPED = torch.zeros(2**16, dtype=torch.int64).share_memory_()
+SKIPPED_SLOTS = 2**16
 
 # How files that begin with these two bytes end: JPEG and PNG.
 ENDINGS = {b'\xff\xd8': b'\xff\xd9', b'\x89P': b'IEND'}
@@ -23,6 +23,16 @@ ENDINGS = {b'\xff\xd8': b'\xff\xd9', b'\x89P': b'IEND'}
 
 class UnreadableImageError(OSError):
     """An image that is missing or cannot be decoded; the message names it and says what to do."""
+
+
+@cache
+def skipped_images() -> torch.Tensor:
+    """Return the table of skipped images, a number made of each path, in memory that dataloader workers share.
+
+    An image is counted once, however often it is loaded. The memory belongs to no file, so that a full or read-only
+    /dev/shm does not matter.
+    """
+    return torch.frombuffer(mmap(-1, 8 * SKIPPED_SLOTS), dtype=torch.int64)
 
 
 def check_whole(path: str) -> None:
@@ -39,7 +49,7 @@ def check_whole(path: str) -> None:
 
 
 def note_skipped(path: str, table: torch.Tensor) -> None:
-    """Enter an image in a table such as SKIPPED, unless it is there."""
+    """Enter an image in the table of :func:`skipped_images`, unless it is there."""
     number = int.from_bytes(blake2b(path.encode(errors='surrogateescape'), digest_size=8).digest(), 'big') >> 1 or 1
     start = number % len(table)
     for slot in (*range(start, len(table)), *range(start)):
@@ -72,7 +82,7 @@ class LoadImageOrSkip(LoadImageFromFile):
     def __init__(self, skip: bool = True, **kwargs) -> None:
         super().__init__(**kwargs)
         self.skip = skip
-        self.skipped = SKIPPED  # held here so that a worker that is spawned, not forked, gets the same memory
+        self.skipped = skipped_images()  # held here so that a worker that is spawned, not forked, gets the same memory
 
     def transform(self, results: dict) -> Optional[dict]:
         """Load the image at ``results['img_path']``, unless an inferencer brought it as ``results['img']``."""

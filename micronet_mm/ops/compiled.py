@@ -13,6 +13,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from glob import glob
@@ -220,7 +221,8 @@ def build(wanted: Library, command: list[str], target: Path) -> Path:
             with made.open('ab') as file:
                 file.write(digest)
                 file.flush()
-                os.fsync(file.fileno())
+                with suppress(OSError):  # some file systems refuse; a file that lost its end is found out by the digest
+                    os.fsync(file.fileno())
             if target.is_dir():
                 shutil.rmtree(target, ignore_errors=True)
             made.replace(target)

@@ -9,7 +9,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from micronet_mm.arguments import COUNT, SHARE, checked, whole
-from micronet_mm.datasets.loading import SKIPPED
+from micronet_mm.datasets.loading import skipped_images
 from micronet_mm.engine.errors import TooManyBrokenImagesError
 
 
@@ -41,7 +41,7 @@ class BrokenImageHook(Hook):
         self.interval = interval
 
     def before_train_epoch(self, runner: Runner) -> None:
-        SKIPPED.zero_()
+        skipped_images().zero_()
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                          outputs: Optional[dict] = None) -> None:
@@ -73,7 +73,8 @@ def period(runner: Runner) -> str:
 
 def skipped_here() -> set[int]:
     """The images that this process and its workers skipped."""
-    return set(SKIPPED[SKIPPED != 0].tolist())
+    table = skipped_images()
+    return set(table[table != 0].tolist())
 
 
 def skipped_anywhere() -> set[int]:
