@@ -1,7 +1,10 @@
 """An exported file, its session and its metadata."""
+import ctypes
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Optional, Union
+from weakref import WeakSet
 
 import numpy as np
 
@@ -38,7 +41,7 @@ class Model:
 
     def __init__(self, path: Union[str, Path], threads: Optional[int] = None,
                  providers: Optional[Sequence[Any]] = None) -> None:
-        self.path = str(path)
+        self.path, self.opened = str(path), (os.path.abspath(path), threads, providers)
         if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
             raise InputError(f'threads is {threads!r}; give a number from 1, or None for the default.')
         self.session, description, inputs, self.outputs = open_session(self.path, threads, providers)
@@ -47,6 +50,11 @@ class Model:
         if inputs not in (['image'], ['image', 'extent']):
             raise InputError(f"{self.path} has the inputs {', '.join(inputs)} and not 'image', or that and 'extent', "
                              'alone; export it anew.')
+        MODELS.add(self)
+
+    def __reduce__(self) -> tuple:
+        """Copies and pickles open the file anew: a session belongs to one model and one process."""
+        return type(self), self.opened
 
     @classmethod
     def at(cls, path: File, threads: Optional[int], providers: Optional[Sequence[Any]]) -> 'Model':
@@ -104,7 +112,28 @@ class Model:
         if self.takes_extent:
             extents = list(extents or [images.shape[2:]])
             feed['extent'] = np.array(extents + extents[-1:] * (len(images) - len(extents)), np.int64)
+        if self.session is None:  # after a fork
+            self.session, *_ = open_session(*self.opened)
         return dict(zip(self.outputs, self.session.run(None, feed)))
+
+
+MODELS: WeakSet = WeakSet()
+
+
+def leave_sessions_of_parent() -> None:
+    """After a fork, have sessions of ONNX Runtime be opened anew when they are needed.
+
+    The threads that a session waits for are not in this process, neither when it runs nor when it is closed. So it is
+    never closed here.
+    """
+    for model in MODELS:
+        if model.session is not None and not isinstance(model.session, PlanSession):
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(model.session))
+            model.session = None
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=leave_sessions_of_parent)
 
 
 def open_session(path: str, threads: Optional[int],

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any, Optional
+from weakref import WeakSet
 
 import numpy as np
 
@@ -20,6 +21,19 @@ from .errors import PlanError
 MAGIC, HEADER = b'MICRONET', struct.Struct('<8q')
 LIBRARY, WANTED = 'libmicronet_plan.so', 'MICRONET_PLAN_LIBRARY'
 ELF = b'\x7fELF'
+
+
+SESSIONS: WeakSet = WeakSet()
+
+
+def unlock_in_child() -> None:
+    """A thread that another process had at the fork will not open its lock here."""
+    for session in SESSIONS:
+        session.lock = Lock()
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=unlock_in_child)
 
 
 def is_plan(path: str) -> bool:
@@ -50,6 +64,7 @@ class PlanSession:
         content = Path(path).read_bytes()
         self.description = description_of(content, path)
         self.threads = threads or processors()
+        self.opened = os.path.abspath(path), self.threads
         self.library = open_library(library_of(path))
         error = ctypes.create_string_buffer(256)
         self.handle = self.library.micronet_plan_open(content, len(content), error)
@@ -57,6 +72,7 @@ class PlanSession:
             raise PlanError(f'{path} is no plan that can be run ({error.value.decode()}); export it anew, with the '
                             'library beside it.')
         self.lock = Lock()
+        SESSIONS.add(self)
         shapes = [self.shapes(ask) for ask in (self.library.micronet_plan_input, self.library.micronet_plan_output)]
         try:
             given = json.loads(self.description)
@@ -68,6 +84,10 @@ class PlanSession:
         if shapes != list(told):
             raise PlanError(f'{path} has other inputs or outputs than it says; export it anew.')
         self.inputs, self.outputs = list(self.decoder.inputs), list(self.decoder.outputs)
+
+    def __reduce__(self) -> tuple:
+        """Copies and pickles open the file anew: memory of the library belongs to one session and one process."""
+        return PlanSession, self.opened
 
     def shapes(self, ask: Callable) -> list[tuple[int, ...]]:
         """(C, H, W) of each input or output."""

@@ -20,7 +20,7 @@ from torch import nn
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from micronet_mm.deploy import switch_to_deploy
+from micronet_mm.deploy import refresh_plans, switch_to_deploy
 from micronet_mm.deploy.layers import DeployShiftMax, Permutation
 from micronet_mm.deploy.plan import engine
 from micronet_mm.deploy.plan.compiling import compile_plan
@@ -617,13 +617,91 @@ def test_maps_of_different_numbers():
     assert torch.equal(ours(x, y=y), torch.relu(x) + y)
 
 
-def test_plans_of_the_last_sizes_are_kept():
+def test_more_sizes_than_plans_are_no_slower_than_pytorch():
+    """A plan takes longer to make than PyTorch to run; a size that comes often gets one."""
     theirs, ours = both(unsettled(MicroBlockA(4, 8)))
-    with torch.no_grad():
-        for width in (*range(2, KEPT + 3), 2):
-            x = normal(width, 1, 4, 3, width)
-            assert_close(ours(x), theirs(x))
-    assert [key[0][2] for key in ours.forward.plans] == [*range(4, KEPT + 3), 2]
+
+    def run(width):
+        x = normal(width, 1, 4, 3, width)
+        assert_close(ours(x), theirs(x))
+        return [key[0][2] for key in ours.forward.plans]
+
+    with torch.no_grad(), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        for width in range(2, KEPT + 2):
+            run(width)
+        for _ in range(3):
+            assert run(99) == run(98) == [*range(2, KEPT + 2)]
+        assert run(99) == [*range(3, KEPT + 2), 99]
+    assert [str(each.message) for each in caught] == [
+        f'native code of DeployBlock is not used: it has plans for {KEPT} sizes of input, and making one takes longer '
+        'than PyTorch; pad or resize inputs to fewer sizes.']
+
+
+CHANGES = {
+    'data written': lambda block: [p.data.mul_(2) for p in block.parameters()],
+    'data replaced': lambda block: [setattr(p, 'data', p.data * 2) for p in block.parameters()],
+    'numpy': lambda block: [p.detach().numpy().__imul__(2) for p in block.parameters()],
+    'parameter replaced': lambda block: [
+        setattr(module, name, nn.Parameter(p * 2, requires_grad=False)) for module in block.modules()
+        for name, p in list(module._parameters.items()) if p is not None],
+    'inner load, assigned': lambda block: [
+        module.load_state_dict({name: value * 2 for name, value in module.state_dict().items()}, assign=True)
+        for module in block.modules() if isinstance(module, nn.Conv2d)],
+    'forward replaced': lambda block: setattr(block[1], 'forward', lambda x: x * 0.5),
+    'vector': lambda block: nn.utils.vector_to_parameters(
+        nn.utils.parameters_to_vector(block.parameters()) * 2, block.parameters()),
+}
+
+
+@pytest.mark.parametrize('change', CHANGES)
+def test_what_becomes_of_a_network_is_seen(change):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(4, 8, 1), nn.ReLU(), nn.Conv2d(8, 4, 1)).requires_grad_(False)
+    theirs, ours = both(network)
+    x = normal(0, 1, 4, 6, 6)
+    assert_close(ours(x), theirs(x))
+    before = ours(x).clone()
+    for model in (theirs, ours):
+        CHANGES[change](model)
+    assert_close(ours(x), theirs(x))
+    assert not torch.allclose(ours(x), before)
+
+
+def test_layers_that_are_exchanged_are_seen():
+    theirs, ours = both(nn.Sequential(nn.Conv2d(4, 8, 1), nn.ReLU(), nn.Conv2d(8, 4, 1)).requires_grad_(False))
+    x, other = normal(0, 1, 4, 6, 6), nn.Conv2d(8, 4, 1).requires_grad_(False)
+    assert_close(ours(x), theirs(x))
+    theirs[2], ours[2] = other, copy.deepcopy(other)
+    assert_close(ours(x), theirs(x))
+    weights = {name: value * 3 for name, value in ours.state_dict().items()}
+    assert_close(torch.func.functional_call(ours, weights, (x, )), torch.func.functional_call(theirs, weights, (x, )))
+    assert_close(ours(x), theirs(x))
+
+
+def test_what_cannot_be_seen_is_refreshed():
+    theirs, ours = both(nn.Sequential(nn.Conv2d(4, 8, 3), nn.ReLU()).requires_grad_(False))
+    x = normal(0, 1, 4, 6, 6)
+    assert_close(ours(x), theirs(x))
+    for model in (theirs, ours):
+        model[0].weight.data[1] = 0
+        model[0].stride = (2, 2)
+    refresh_plans(ours)
+    assert_close(ours(x), theirs(x))
+
+
+def test_what_is_not_run_natively_is_said_once():
+    _, ours = both(nn.Sequential(nn.Conv2d(4, 8, 3), nn.ReLU()))
+    x = normal(0, 1, 4, 6, 6)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        for _ in range(2):
+            ours(x)
+            with torch.no_grad(), torch.autocast('cpu', torch.bfloat16):
+                ours(x)
+    assert [str(each.message).partition('not used: ')[2] for each in caught] == [
+        'gradients are asked for; call the network within torch.no_grad().',
+        'autocast is on; leave it out, native code computes in float32.']
 
 
 # Threads

@@ -1,12 +1,16 @@
 """Plans as files: exported, described, run without ONNX Runtime and from C, and what is refused."""
 import _ctypes
+import gc
 import json
+import os
+import pickle
 import re
 import shutil
 import struct
 import subprocess
 import sys
-from copy import deepcopy
+import tempfile
+from copy import copy, deepcopy
 
 import cv2
 import numpy as np
@@ -121,6 +125,57 @@ def test_scores_are_those_of_the_onnx_file(exported):
             np.testing.assert_allclose(mine.scores, other.scores, atol=1e-4)
             assert (mine.label, mine.name) == (other.label, other.name)
     assert len({each.label for each in theirs}) > 1  # they depend on the image
+
+
+@pytest.mark.parametrize('name', ['digits.plan', 'digits.onnx'])
+def test_copies_are_sessions_of_their_own(name, exported, monkeypatch):
+    """They open their file anew, from wherever they are."""
+    monkeypatch.chdir(exported)
+    first, images = Classifier(name, threads=2), pictures(2)
+    expected = [each.scores for each in first(images)]
+    monkeypatch.chdir('/')
+    for make in (copy, deepcopy, lambda value: pickle.loads(pickle.dumps(value))):
+        other = make(first)
+        assert all(np.array_equal(a.scores, b) for a, b in zip(other(images), expected))
+        del other
+        gc.collect()
+        assert all(np.array_equal(a.scores, b) for a, b in zip(first(images), expected))
+    if name.endswith('.plan'):
+        session = first.model.session
+        made = copy(session)
+        assert made.handle != session.handle
+        del made
+        gc.collect()
+        assert all(np.array_equal(a.scores, b) for a, b in zip(first(images), expected))
+
+
+@pytest.mark.parametrize('name', ['digits.plan', 'digits.onnx'])
+def test_forks_run_what_their_parent_has_run(name, exported):
+    """As servers do that load a model before they fork, and as process pools do. Threads stay in the parent."""
+    code = f'''
+import os, pickle, signal, sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+import numpy as np
+from micronet_runtime import Classifier
+classify, images = Classifier({str(exported / name)!r}, threads=2, batch_size=None), list(np.load('images.npy'))
+expected = np.stack([each.scores for each in classify(images)])
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    again = classify, Classifier({str(exported / name)!r}, threads=2)
+    fits = all(np.allclose([each.scores for each in one(images)], expected, atol=1e-6) for one in again)
+    os._exit(not fits)  # as multiprocessing ends; ONNX Runtime waits for its threads in any other end
+assert os.waitpid(child, 0)[1] == 0
+with ProcessPoolExecutor(1, get_context('fork')) as pool:
+    found = pool.submit(classify, images).result(60)
+assert np.allclose(np.stack([each.scores for each in found]), expected, atol=1e-6)
+'''
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(f'{folder}/images.npy', np.stack(pictures(4)))
+        done = subprocess.run([sys.executable, '-c', code], cwd=folder, text=True, capture_output=True, timeout=200,
+                              env=dict(os.environ, PYTHONPATH=str(ROOT)))
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_a_plan_says_what_the_onnx_file_says(exported):

@@ -1,4 +1,5 @@
 """From a trained model to what is deployed."""
 from .form import switch_to_deploy
+from .plan.engine import refresh_plans
 
-__all__ = ['switch_to_deploy']
+__all__ = ['refresh_plans', 'switch_to_deploy']

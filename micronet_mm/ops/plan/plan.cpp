@@ -15,6 +15,9 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#ifndef _WIN32
+#include <pthread.h>
+#endif
 #include <vector>
 
 #ifdef _OPENMP
@@ -566,12 +569,18 @@ extern "C" int micronet_plan_output(const micronet_plan *plan, int i, int64_t sh
     return shape_of(plan, plan->outputs, i, shape);
 }
 
+// OpenMP's threads stay behind in the process that was forked; a parallel region would wait for them for ever.
+static bool forked = false;
+#ifndef _WIN32
+[[maybe_unused]] static const int at_fork = pthread_atfork(nullptr, nullptr, [] { forked = true; });
+#endif
+
 extern "C" void micronet_plan_run(micronet_plan *plan, const float *const *inputs, float *const *outputs, int64_t batch,
                                   int threads) {
     // As many images as there are threads are worked on at a time, each by one thread; or one at a time by all of them.
     const bool shared = batch < threads && plan->work >= WORTH_SHARING;
     const int64_t most = shared ? std::min(MOST_THREADS, omp_get_num_procs()) : batch;
-    int used = int(std::max<int64_t>(1, std::min<int64_t>(threads, most)));
+    int used = forked ? 1 : int(std::max<int64_t>(1, std::min<int64_t>(threads, most)));
     try {
         plan->reserve(shared ? 1 : used, used);
     } catch (const std::bad_alloc &) {
@@ -601,6 +610,13 @@ extern "C" void micronet_plan_time(micronet_plan *plan, const float *const *inpu
         step(frame);
         *seconds++ = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     }
+}
+
+// Whether words in memory still have these values: for weights that others may write to.
+extern "C" int micronet_words_equal(const uint32_t *const *places, const uint32_t *values, int64_t count) {
+    for (int64_t i = 0; i < count; i++)
+        if (*places[i] != values[i]) return 0;
+    return 1;
 }
 
 extern "C" void micronet_plan_close(micronet_plan *plan) { delete plan; }

@@ -1,7 +1,8 @@
 // A MicroNet in one file, run without PyTorch: open it, give it images, read what it gives.
 //
 // All maps and images are float32, channel by channel, rows from top to bottom. A plan may be run from one thread at a
-// time; it uses `threads` threads for the images of a batch, or for one image if there are fewer of these.
+// time; it uses `threads` threads for the images of a batch, or for one image if there are fewer of these. A process that
+// was forked from one that had loaded the library uses one thread.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
