@@ -132,7 +132,14 @@ def _parsed(given: dict) -> Metadata:
         size=None if size is None else (int(size[0]), int(size[1])), batch=source['batch'],
         color=one_of(source['color'], ('rgb', 'bgr')), mean=triple(source['mean']), std=triple(source['std']),
         inside=one_of(source['normalization'], ('inside', 'outside')) == 'inside', preprocess=given.get('preprocess'),
-        classes=tuple(given.get('classes') or ()), skeleton=skeleton or None, **options)
+        classes=names_of(given.get('classes') or []), skeleton=skeleton or None, **options)
+
+
+def names_of(given: Any) -> tuple[str, ...]:
+    """Names of classes as text; a single text is no list of them."""
+    if not isinstance(given, list):
+        raise ValueError(f'classes is {given!r}')
+    return tuple(map(str, given))
 
 
 def check_preprocess(task: str, given: Any) -> None:

@@ -9,6 +9,7 @@ from micronet_mm.checkpoint import check_fits
 from micronet_mm.checkpoint.atomic import make_folder, make_folder_of, refuse_to_overwrite
 from micronet_mm.datasets import UnreadableImageError
 from micronet_mm.deploy.hook import SwitchToDeployHook
+from micronet_mm.engine.checks import check_all
 from micronet_mm.engine.cli import (
     build_loops,
     build_runner,
@@ -17,9 +18,7 @@ from micronet_mm.engine.cli import (
     one_line_errors,
     one_line_stops,
 )
-from micronet_mm.engine.consistency import check_consistency
-from micronet_mm.engine.data_checks import check_data
-from micronet_mm.engine.preflight import check_files, find_dicts, require
+from micronet_mm.engine.preflight import find_dicts, require
 
 # Engine and type of weights.
 ENGINES = {'pytorch': ('pytorch', ), 'native': ('native', ), 'native-bfloat16': ('native', 'bfloat16'),
@@ -60,8 +59,7 @@ def prepare(args: argparse.Namespace) -> Config:
         refuse_to_overwrite(args.out, args.checkpoint, cfg.filename)
     if args.show_dir:
         enable_drawing(cfg, args.show_dir)
-    for check in (check_files, check_data, check_consistency):
-        check(cfg, ['test_dataloader'], ['test_evaluator'])
+    check_all(cfg, ['test_dataloader'], ['test_evaluator'], args.no_checks)
     require(args.checkpoint, 'this evaluation', 'Name an existing checkpoint.')
     make_folder(cfg.work_dir)
     if args.out:

@@ -8,6 +8,7 @@ from micronet_mm.checkpoint import check_fits, check_initial_weights
 from micronet_mm.checkpoint.atomic import make_folder
 from micronet_mm.checkpoint.newest import check_resumable
 from micronet_mm.checkpoint.reading import require_file
+from micronet_mm.engine.checks import check_all
 from micronet_mm.engine.cli import (
     build_loops,
     build_runner,
@@ -18,10 +19,8 @@ from micronet_mm.engine.cli import (
     one_line_errors,
     one_line_stops,
 )
-from micronet_mm.engine.consistency import check_consistency
-from micronet_mm.engine.data_checks import check_data
 from micronet_mm.engine.hooks import ResumeConfigHook
-from micronet_mm.engine.preflight import check_files, require
+from micronet_mm.engine.preflight import require
 from micronet_mm.engine.resume import resume_newest
 
 
@@ -46,8 +45,7 @@ def prepare(args: argparse.Namespace) -> Config:
     validates = ['val'] if cfg.get('val_cfg') is not None else []  # mmpretrain's is empty
     loaders = [f'{phase}_dataloader' for phase in ['train', *validates]]
     evaluators = [f'{phase}_evaluator' for phase in validates]
-    for check in (check_files, check_data, check_consistency):
-        check(cfg, loaders, evaluators)
+    check_all(cfg, loaders, evaluators, args.no_checks)
     if args.resume != 'auto':
         check_start(cfg)
     make_folder(cfg.work_dir)

@@ -9,6 +9,8 @@ from typing import Any, Optional
 from mmengine.config import Config
 from torch import nn
 
+from micronet_mm.datasets.class_names import class_names, read_names
+
 KEY = 'micronet_mm'
 FORMAT = 1
 Size = Optional[tuple[int, int]]
@@ -60,7 +62,7 @@ def describe(cfg: Config, task: str, model: nn.Module, size: Size, batch: Option
             raise ValueError('the test pipeline has no GetBBoxCenterScale; keypoint models of people in boxes can be '
                              'exported, top-down ones.')
         return dict(found, skeleton=dict(names=names, links=links), preprocess=dict(padding=padding))
-    found['classes'] = list(meta.get('classes') or [])
+    found['classes'] = [str(name) for name in read_names(meta.get('classes')) or ()]
     if task == 'classification':
         head = cfg.model.get('head') or {}
         if len(found['classes']) != head.get('num_classes', len(found['classes'])):
@@ -109,8 +111,8 @@ def dataset_meta(cfg: Config, model: nn.Module) -> dict[str, Any]:
         kind = registry.get(dataset['type'])
     known = dict(kind.METAINFO) if kind else {}
     given = {name: value for name, value in (dataset.get('metainfo') or {}).items() if value is not None}
-    if isinstance(dataset.get('classes'), (list, tuple)):
-        given['classes'] = dataset['classes']
+    if names := class_names(dataset):  # of which a config may name a file
+        given['classes'] = names
     found = {**known, **given}
     if cfg.get('default_scope') == 'mmpose':
         from mmpose.datasets.datasets.utils import parse_pose_metainfo

@@ -70,6 +70,8 @@ def common_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: work_dirs/<config name>)')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
                         help='how the processes of a distributed run were started')
+    parser.add_argument('--no-checks', action='store_true',
+                        help='do not check data and config against each other before the run, nor repair annotations')
     # torchrun sets LOCAL_RANK; torch.distributed.launch passes this option instead.
     parser.add_argument('--local_rank', '--local-rank', type=whole(0), default=0, help=argparse.SUPPRESS)
     return parser

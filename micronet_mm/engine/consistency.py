@@ -9,9 +9,11 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 
+from micronet_mm.datasets.class_names import class_names
 from micronet_mm.models import MicroNet
 
 from .data_checks import registered
+from .joints import check_joints
 from .preflight import find_dicts
 
 HEATMAP_HEADS = ('MicroHeatmapHead', 'InvertedResidualHeatmapHead')  # of stride 4 by default
@@ -36,14 +38,16 @@ def check_consistency(cfg: Config, loaders: Sequence[str], evaluators: Sequence[
     check_neck(cfg.model)
     check_codec(cfg, loaders)
     check_folders(cfg, loaders)
+    check_joints(cfg, {loader: keypoint_datasets(cfg, loader) for loader in loaders}, evaluators)
+    check_classes(cfg, loaders)
     for loader in loaders:
         classes = number_of_classes(cfg, loader)
         if classes:
             for path, head in heads(cfg.model, 'model'):
                 given = head.get('num_classes', 1000)
                 if given != classes:
-                    raise ValueError(f'{path}.num_classes={given}, but the data of {loader} has {classes} classes: set '
-                                     f'{path}.num_classes={classes}.')
+                    raise ValueError(f'{path}.num_classes={given}, but the data of {loader} has {classes} classes: '
+                                     f'{advice(cfg, loaders, loader, path, classes)}.')
             for evaluator in evaluators:
                 limit_topk(cfg.get(evaluator), classes, evaluator)
 
@@ -122,12 +126,48 @@ def number_of_classes(cfg: Config, loader: str) -> Optional[int]:
     """How many classes the data of a dataloader has, if that is known beforehand."""
     for folders in class_folders(cfg, loader):
         return len(folders)
+    names = named_classes(cfg, loader)
+    return len(names) if names else None
+
+
+def named_classes(cfg: Config, loader: str) -> Optional[tuple]:
+    """The classes of the first dataset of a dataloader that has annotations, if they are known beforehand."""
     for dataset in find_dicts((cfg.get(loader) or {}).get('dataset'), 'type'):
-        kind = registered(dataset, cfg.get('default_scope'))
-        metainfo = {**getattr(kind, 'METAINFO', {}), **(dataset.get('metainfo') or {})}
-        if isinstance(metainfo.get('classes'), (list, tuple)) and 'ann_file' in dataset:
-            return len(metainfo['classes'])
+        names = class_names(dataset, getattr(registered(dataset, cfg.get('default_scope')), 'METAINFO', {}))
+        if names and 'ann_file' in dataset:
+            return names
     return None
+
+
+def advice(cfg: Config, loaders: Sequence[str], loader: str, path: str, classes: int) -> str:
+    """What to do about a head of other classes than a dataloader's."""
+    others = {other: count for other in loaders if (count := number_of_classes(cfg, other)) not in (None, classes)}
+    for other, count in others.items():
+        return f'that of {other} has {count}; give the datasets of both the same metainfo=dict(classes=...)'
+    datasets = [dataset for dataset in find_dicts(cfg[loader].dataset, 'type') if 'ann_file' in dataset]
+    if datasets and class_names(datasets[0]) is None and named_classes(cfg, loader):
+        return (f'they are those of {datasets[0]["type"]}; name the classes of your data, in '
+                f'metainfo=dict(classes=...) of the dataset, or set {path}.num_classes={classes}')
+    return f'set {path}.num_classes={classes}'
+
+
+def check_classes(cfg: Config, loaders: Sequence[str]) -> None:
+    """Raise if dataloaders name as many classes, but not the same in the same order: labels are their numbers."""
+    named = {loader: list(map(str, names)) for loader in loaders if (names := named_classes(cfg, loader))}
+    for loader, names in named.items():
+        first, others = next(iter(named.items()))
+        if len(names) == len(others) and names != others:
+            index = next(index for index, pair in enumerate(zip(names, others)) if pair[0] != pair[1])
+            raise ValueError(f'label {index} is {names[index]!r} in {loader} and {others[index]!r} in {first}: give '
+                             'the datasets of both the same metainfo=dict(classes=...).')
+
+
+def keypoint_datasets(cfg: Config, loader: str) -> list[tuple[Mapping, type]]:
+    """The datasets of a dataloader whose metainfo describes keypoints, each with its class."""
+    found = [(dataset, registered(dataset, cfg.get('default_scope')))
+             for dataset in find_dicts((cfg.get(loader) or {}).get('dataset'), 'type')]
+    return [(dataset, kind) for dataset, kind in found
+            if any(base.__name__ == 'BaseCocoStyleDataset' for base in getattr(kind, '__mro__', ()))]
 
 
 def limit_topk(evaluator: Any, classes: int, name: str) -> None:

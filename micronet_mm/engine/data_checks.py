@@ -1,30 +1,29 @@
 """Look into the data that a config names before anything is built from it."""
-import json
-import logging
 import os.path as osp
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
-from pathlib import Path
 from typing import Optional
 
 from mmengine.config import Config
-from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 
-from micronet_mm.checkpoint.atomic import write_text_atomically
-from micronet_mm.datasets.coco_file import CocoFile, check_names, read_coco_file, warn_of_strays
+from micronet_mm.datasets.class_names import class_names
+from micronet_mm.datasets.coco_file import CocoFile, PeopleFile, check_names, read_coco_file, warn_of_strays
+from micronet_mm.datasets.coco_repairs import Use, repaired
 
+from .joints import number_of_joints
+from .metric_checks import Reading, check_metrics, leave_strangers_out, metrics_of, unwrap
 from .preflight import find_dicts
 
 COCO_BASES = dict(CocoDataset=1.0, BaseCocoStyleDataset=0.53)  # and the share of its box that a thing fills
+# Methods that make data of a file; a dataset that has one of its own may read another format.
+LOADERS = ('load_data_list', '_load_annotations', 'parse_data_info')
 LOOKED_FOR = 20  # images of a file
 
 
 def check_data(cfg: Config, loaders: Sequence[str], evaluators: Sequence[str]) -> None:
-    """Raise for annotations that are not what libraries take them for.
+    """Raise for annotations that are not what libraries take them for, or that dataset and metric take differently.
 
-    Where annotations have no ``area`` or ``iscrowd``, copies that have them are written into the work dir, and ``cfg``
-    names these.
+    What can be repaired is repaired in copies that are written into the work dir, and ``cfg`` names these.
 
     Args:
         cfg: a full config, changed in place.
@@ -34,37 +33,44 @@ def check_data(cfg: Config, loaders: Sequence[str], evaluators: Sequence[str]) -
     Raises:
         ValueError: one line that says which file, which entry, what is wrong and what to do.
     """
-    files: dict[str, CocoFile] = {}
-    copies: dict[str, str] = {}
+    scope, folder = cfg.get('default_scope'), osp.join(cfg.get('work_dir') or '', 'annotations')
+    files: dict[tuple, tuple[str, CocoFile]] = {}
+
+    def read(path: str, use: Use, annotated: bool) -> tuple[str, CocoFile]:
+        if (path, use) not in files:
+            kind = CocoFile if use.keypoints is None else PeopleFile
+            file = read_coco_file(path, kind, annotated)
+            copy = repaired(path, file, folder, use)
+            files[path, use] = copy, file if copy == path else read_coco_file(copy, kind, annotated)
+        return files[path, use]
+
     for loader in loaders:
-        read = []
+        evaluator = loader.replace('dataloader', 'evaluator')
+        metrics = metrics_of(cfg, evaluator) if evaluator in evaluators else []
+        annotated = not metrics or not all(metric.get('format_only') for metric in metrics)
+        if evaluator in evaluators:
+            unwrap(cfg, loader)
+        readings = []
         for dataset in find_dicts((cfg.get(loader) or {}).get('dataset'), 'type'):
-            path, share = coco_annotations(dataset, cfg.get('default_scope'))
+            path, share = coco_annotations(dataset, scope)
             if path:
-                read.append(path)
-                file = files[path] = files.get(path) or read_coco_file(path)
-                check_coco(dataset, path, file, cfg.get('default_scope'))
-                copies[path] = copies.get(path) or completed(path, file, osp.join(cfg.work_dir, 'annotations'), share)
-                if copies[path] != path:
-                    dataset['ann_file'] = copies[path]
-        check_evaluator(cfg, loader.replace('dataloader', 'evaluator'), loader, read)
-    for evaluator in evaluators:
-        for metric in find_dicts(cfg.get(evaluator), 'ann_file'):
-            copy = next((copy for path, copy in copies.items() if is_same(path, metric['ann_file'])), None)
-            metric['ann_file'] = copy or metric['ann_file']
+                use = use_of(dataset, share, evaluator in evaluators, scope)
+                copy, file = read(path, use, annotated)
+                check_coco(dataset, path, file, scope)
+                if use.detected:
+                    leave_strangers_out(dataset, path, file, folder)
+                if copy != path:
+                    dataset['ann_file'] = copy
+                readings.append(Reading(dataset, path, copy, file, use))
+        check_metrics(metrics, evaluator, loader, readings, folder, read)
 
 
-def check_evaluator(cfg: Config, evaluator: str, loader: str, read: Sequence[str]) -> None:
-    """Raise if the metrics of a phase read annotations of other images than its dataset."""
-    for metric in find_dicts(cfg.get(evaluator), 'ann_file'):
-        evaluated = metric['ann_file']
-        if read and evaluated and osp.exists(evaluated) and not any(is_same(path, evaluated) for path in read):
-            raise ValueError(f'{evaluator} reads {evaluated}, but the dataset of {loader} {read[0]}: give both the '
-                             'same file.')
-
-
-def is_same(first: str, second: Optional[str]) -> bool:
-    return bool(second) and osp.exists(second) and osp.samefile(first, second)
+def use_of(dataset: Mapping, share: float, evaluated: bool, scope: Optional[str]) -> Use:
+    """What a dataset reads its annotations for."""
+    if share == 1:
+        return Use(share, class_names(dataset) or (), evaluated)
+    return Use(share, (), evaluated, number_of_joints(dataset, registered(dataset, scope)) or 0,
+               evaluated and bool(dataset.get('bbox_file')))
 
 
 def registered(dataset: Mapping, scope: Optional[str]) -> Optional[type]:
@@ -80,21 +86,35 @@ def coco_annotations(dataset: Mapping, scope: Optional[str]) -> tuple[Optional[s
     path = osp.join(dataset.get('data_root') or '', dataset.get('ann_file') or '')
     if kind and path.endswith('.json') and osp.isfile(path):
         for base in kind.__mro__:
-            if 'load_data_list' in vars(base):  # what it makes of the file
-                return (path, COCO_BASES[base.__name__]) if base.__name__ in COCO_BASES else (None, 1)
+            if 'load_data_list' in vars(base) and base.__name__ in COCO_BASES:
+                return path, COCO_BASES[base.__name__]
+            if not vars(base).keys().isdisjoint(LOADERS):
+                return None, 1
     return None, 1
 
 
 def check_coco(dataset: Mapping, path: str, file: CocoFile, scope: Optional[str]) -> None:
-    """Raise if a dataset asks for other classes than a file has, or looks for its images elsewhere."""
+    """Raise if a dataset asks for other classes or keypoints than a file has, or looks for its images elsewhere."""
     warn_of_strays(path, file)
     kind = registered(dataset, scope)
-    classes = (dataset.get('metainfo') or {}).get('classes') or getattr(kind, 'METAINFO', {}).get('classes')
-    if isinstance(classes, str) and not osp.exists(classes):
-        raise ValueError(f'metainfo.classes={classes!r} of the dataset of {path} is one string, which counts as the '
-                         f'name of a file: for one class write ({classes!r}, ) with the comma.')
-    if classes and not isinstance(classes, str):
+    known = getattr(kind, 'METAINFO', {})
+    given = (dataset.get('metainfo') or {}).get('classes')
+    if isinstance(given, str) and not osp.exists(given):
+        raise ValueError(f'metainfo.classes={given!r} of the dataset of {path} is one string, which counts as the '
+                         f'name of a file: for one class write ({given!r}, ) with the comma.')
+    classes = class_names(dataset, known)
+    if classes:
+        as_written = {str(category.name): category.name for category in file.categories}
+        matched = tuple(as_written.get(str(name), name) for name in classes)
+        if matched != classes:  # numbers here and text there
+            dataset.setdefault('metainfo', {})['classes'] = classes = matched
         check_names(path, file, classes)
+    some = file.annotations[:1000]
+    if some and all(max(entry.bbox) <= 1 for entry in some):
+        raise ValueError(f'the boxes of {path} are shares of width and height, such as {some[0].bbox}: write x, y, '
+                         'width and height in pixels.')
+    if isinstance(file, PeopleFile):
+        check_keypoints(path, file, number_of_joints(dataset, kind))
     prefix = dataset.get('data_prefix') or {}
     folder = osp.join(dataset.get('data_root') or '', prefix.get('img', '') if isinstance(prefix, Mapping) else prefix)
     images = [osp.join(folder, image.file_name) for image in file.images[:LOOKED_FOR]]
@@ -103,28 +123,18 @@ def check_coco(dataset: Mapping, path: str, file: CocoFile, scope: Optional[str]
                          'so that it and the file_name of an image make its path.')
 
 
-def completed(path: str, file: CocoFile, folder: str, share: float = 1.0) -> str:
-    """The file, or a copy in ``folder`` with ``area`` and ``iscrowd`` where annotations have none.
+def check_keypoints(path: str, file: PeopleFile, joints: Optional[int]) -> None:
+    """Raise if people have other keypoints than are described."""
+    if file.annotations and not any(person.keypoints for person in file.annotations):
+        raise ValueError(f'{path} annotates no keypoints: give the file that has them.')
+    for index, person in enumerate(file.annotations):
+        if person.keypoints and joints and len(person.keypoints) != 3 * joints:
+            raise ValueError(
+                f'{path}, annotations[{index}].keypoints: {len(person.keypoints)} numbers, but the metainfo of the '
+                f'dataset describes {joints} keypoints, which are {3 * joints}: give the file that belongs to it, or '
+                'dataset.metainfo=dict(from_file=...) that describes these.')
 
-    Args:
-        path: the file.
-        file: what is in it.
-        folder: where a copy is written.
-        share: area of a thing in its box: 1 for boxes, 0.53 for people with keypoints, as mmpose takes it.
-    """
-    lacking = {key: sum(getattr(entry, key) is None for entry in file.annotations) for key in ('area', 'iscrowd')}
-    if not any(lacking.values()):
-        return path
-    content = json.loads(Path(path).read_bytes())
-    for entry in content['annotations']:
-        *_, width, height = entry['bbox']
-        for key, value in (('area', share * width * height), ('iscrowd', 0)):
-            entry[key] = value if entry.get(key) is None else entry[key]
-    text = json.dumps(content)
-    copy = Path(osp.abspath(folder)) / f'{Path(path).stem}_{sha256(text.encode()).hexdigest()[:8]}.json'
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    write_text_atomically(text, copy)
-    missing = ' and '.join(f'{count} have no {key}' for key, count in lacking.items() if count)
-    print_log(f'{path}: of {len(file.annotations)} annotations {missing}. Going on with a copy, {copy}, in which area '
-              f'is {share:g} * width * height and iscrowd is 0.', 'current', logging.WARNING)
-    return str(copy)
+
+def completed(path: str, file: CocoFile, folder: str, share: float = 1.0) -> str:
+    """The file, or a copy in ``folder`` with ``area`` and ``iscrowd`` where annotations have none."""
+    return repaired(path, file, folder, Use(share))
