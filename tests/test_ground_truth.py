@@ -62,7 +62,7 @@ def detect(figures, tmp_path, says):
         cfg = Config.fromfile(write_config(tmp_path / 'detector.py', figures))
         cfg.work_dir = str(tmp_path / 'w')
         cfg.test_dataloader.dataset.update(ann_file=str(path), metainfo=dict(classes=classes), **settings)
-        cfg.test_evaluator.update(ann_file=str(path), **(metric or {}))
+        cfg.test_evaluator.update(dict(ann_file=str(path)) | (metric or {}))
         check_data(cfg, ['test_dataloader'], ['test_evaluator'])
         assert json.loads(path.read_text()) == after or 'NaN' in path.read_text()
         return evaluate(cfg, 'detection', Knows(before if oracle is None else oracle(before), classes), read)
@@ -74,14 +74,14 @@ def pose(figures, tmp_path, says):
     """AP of poses that are those of a file that ``change`` was applied to."""
     pytest.importorskip('mmpose')
 
-    def ap(change=lambda content: None, metric=None, **settings):
+    def ap(change=lambda content: None, oracle=None, metric=None, **settings):
         path, before, _ = changed(figures, tmp_path, 'person_keypoints_val', change)
         cfg = Config.fromfile(ROOT / 'configs' / 'demo' / 'keypoint_micronet_m0_demo.py')
         cfg.work_dir = str(tmp_path / 'w')
         cfg.test_dataloader.dataset.update(data_root=f'{figures}/', ann_file=str(path), **settings)
         cfg.test_evaluator.update(dict(ann_file=str(path)) | (metric or {}))
         check_data(cfg, ['test_dataloader'], ['test_evaluator'])
-        return evaluate(cfg, 'keypoints', Knows(before, ['person']), read)['coco/AP']
+        return evaluate(cfg, 'keypoints', Knows(oracle(before) if oracle else before, ['person']), read)['coco/AP']
     return ap
 
 
@@ -185,3 +185,76 @@ def test_a_metric_without_a_file_counts_the_people_of_its_dataset(pose):
         'image ids as text', 'all ids as text', 'a box outside', 'floats', 'no keypoints', 'keypoints 0'])
 def test_poses_that_are_right_have_an_ap_of_1(change, pose):
     assert pose(change) == pytest.approx(1)
+
+
+def test_detected_people_of_a_part_of_the_images(figures, pose, says, tmp_path):
+    """As of COCO, whose file of detections is for all images of a split; and of another category than 1."""
+    content = json.loads((figures / 'annotations' / 'person_keypoints_val.json').read_text())
+    found = [dict(image_id=entry['image_id'], category_id=1, bbox=entry['bbox'], score=0.9)
+             for entry in content['annotations']]
+    (tmp_path / 'people.json').write_text(json.dumps(found))
+
+    def half(content):
+        content['images'] = content['images'][::2]
+        kept = {image['id'] for image in content['images']}
+        content['annotations'] = [entry for entry in content['annotations'] if entry['image_id'] in kept]
+        content['categories'][0]['id'] = 3
+        each(category_id=3)(content)
+
+    assert pose(half, bbox_file=str(tmp_path / 'people.json'),
+                oracle=lambda before: half(before) or before) == pytest.approx(1)
+    assert any('detected people are in images that' in text for text in says)
+
+
+def test_images_that_are_repeated_count_once(detect, says, figures, tmp_path):
+    cfg = Config.fromfile(write_config(tmp_path / 'detector.py', figures))
+    cfg.work_dir = str(tmp_path / 'w')
+    cfg.test_dataloader.dataset = dict(type='RepeatDataset', times=2, dataset=cfg.test_dataloader.dataset)
+    check_data(cfg, ['test_dataloader'], ['test_evaluator'])
+    content = json.loads((figures / 'annotations' / 'val.json').read_text())
+    assert evaluate(cfg, 'detection', Knows(content), read)['coco/bbox_mAP'] == 1
+    assert 'test_dataloader repeats images with RepeatDataset' in says[0]
+
+
+def test_a_metric_may_read_an_equal_file_elsewhere(detect, figures, tmp_path):
+    other = tmp_path / 'equal.json'
+    other.write_bytes((figures / 'annotations' / 'val.json').read_bytes())
+    assert detect(metric=dict(ann_file=str(other)), indices=2)['coco/bbox_mAP'] == 1
+
+
+def test_a_test_file_in_another_order_and_without_a_class(detect):
+    """Its labels are the config's, which the model was trained with."""
+    def change(content):
+        content['categories'] = [each for each in content['categories'][::-1] if each['name'] != 'disc']
+        content['annotations'] = [each for each in content['annotations'] if each['category_id'] != 2]
+
+    assert detect(change, oracle=lambda before: change(before) or before)['coco/bbox_mAP'] == 1
+
+
+def test_a_part_of_the_classes(detect):
+    assert detect(classes=('person', 'square'))['coco/bbox_mAP'] == 1
+
+
+def test_masks_that_are_not_there(detect):
+    with pytest.raises(ValueError, match=r"test_evaluator computes 'segm', but \d+ of \d+ annotations of .*val\.json "
+                                         r"have no segmentation, such as annotations\[0\]"):
+        detect(metric=dict(metric=['bbox', 'segm']))
+
+
+@pytest.mark.parametrize(('change', 'message'), [
+    (each(iscrowd=1), 'every annotation is a crowd or has no labelled keypoint, and AP is -1'),
+    (each(area=1e7), 'most areas are larger than their boxes'),
+    (lambda c: c['annotations'].append(dict(c['annotations'][0], id=99, bbox=[5, 5, 0.5, 9])),
+     '1 boxes are thinner than a pixel, which the dataset leaves out and the metric counts'),
+], ids=['crowds', 'areas', 'thin'])
+def test_what_makes_a_number_mean_little_is_said(change, message, detect, says):
+    detect(change)
+    assert message in says[-1]
+
+
+def test_more_people_than_the_metric_looks_at(pose, says):
+    def crowd(content):
+        content['annotations'] += [dict(content['annotations'][0], id=100 + index) for index in range(21)]
+
+    pose(crowd)
+    assert "people, of which COCO's metric counts the best 20" in says[-1]

@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from difflib import get_close_matches
 from itertools import chain
+from mmap import ACCESS_READ, mmap
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Optional, Union
@@ -74,12 +75,12 @@ def read_coco_file(path: Union[str, Path], kind: type[CocoFile] = CocoFile, anno
     Raises:
         ValueError: one line that says which file, which entry, what is wrong and what to do.
     """
-    raw = Path(path).read_bytes()
     try:
         try:
-            file = msgspec.json.decode(raw, type=kind)
+            with open(path, 'rb') as opened, mmap(opened.fileno(), 0, access=ACCESS_READ) as raw:
+                file = msgspec.json.decode(raw, type=kind)
         except msgspec.DecodeError:  # Python's json takes more: 1.0 for 1, NaN
-            file = decode_as_python(raw, kind)
+            file = decode_as_python(Path(path).read_bytes(), kind)
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(' - at ')
         entry = where.strip('`').removeprefix('$').lstrip('.')
