@@ -96,8 +96,11 @@ def check_codec(cfg: Config, loaders: Sequence[str]) -> None:
     stride = (cfg.model.head.get('strides') or (4, ))[-1]
     crop, heatmap = (tuple(decoder.get(key) or ()) for key in ('input_size', 'heatmap_size'))
     if cfg.model.head.get('type') in HEATMAP_HEADS and crop != tuple(stride * side for side in heatmap):
+        small = tuple(side // stride for side in crop)
+        whole = tuple(stride * side for side in small)
+        setting = f'heatmap_size={small}' if whole == crop else f'input_size={whole} and heatmap_size={small}'
         raise ValueError(f'model.head.decoder has input_size={crop} and heatmap_size={heatmap}, but heatmaps of this '
-                         f'head have a {stride}th of the input: set heatmap_size={tuple(s // stride for s in crop)}.')
+                         f'head have a {stride}th of the input: set {setting}.')
     for loader in loaders:
         for step in find_dicts((cfg.get(loader) or {}).get('dataset'), 'type'):
             encoder = step.get('encoder')

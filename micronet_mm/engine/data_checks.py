@@ -57,6 +57,8 @@ def check_data(cfg: Config, loaders: Sequence[str], evaluators: Sequence[str]) -
                 use = use_of(dataset, share, evaluator in evaluators, scope)
                 copy, file = read(path, use, annotated)
                 check_coco(dataset, path, file, scope)
+                if isinstance(file, PeopleFile) and annotated:
+                    check_keypoints(path, file, use.keypoints)
                 if use.detected:
                     leave_strangers_out(dataset, path, file, folder)
                 if copy != path:
@@ -113,8 +115,6 @@ def check_coco(dataset: Mapping, path: str, file: CocoFile, scope: Optional[str]
     if some and all(max(entry.bbox) <= 1 for entry in some):
         raise ValueError(f'the boxes of {path} are shares of width and height, such as {some[0].bbox}: write x, y, '
                          'width and height in pixels.')
-    if isinstance(file, PeopleFile):
-        check_keypoints(path, file, number_of_joints(dataset, kind))
     prefix = dataset.get('data_prefix') or {}
     folder = osp.join(dataset.get('data_root') or '', prefix.get('img', '') if isinstance(prefix, Mapping) else prefix)
     images = [osp.join(folder, image.file_name) for image in file.images[:LOOKED_FOR]]
@@ -123,10 +123,10 @@ def check_coco(dataset: Mapping, path: str, file: CocoFile, scope: Optional[str]
                          'so that it and the file_name of an image make its path.')
 
 
-def check_keypoints(path: str, file: PeopleFile, joints: Optional[int]) -> None:
-    """Raise if people have other keypoints than are described."""
-    if file.annotations and not any(person.keypoints for person in file.annotations):
-        raise ValueError(f'{path} annotates no keypoints: give the file that has them.')
+def check_keypoints(path: str, file: PeopleFile, joints: int) -> None:
+    """Raise if people have no keypoints, or others than are described."""
+    if not any(value > 0 for person in file.annotations for value in (person.keypoints or ())[2::3]):
+        raise ValueError(f'{path} has no labelled keypoint, whose third number is 1 or 2: give the file that has them.')
     for index, person in enumerate(file.annotations):
         if person.keypoints and joints and len(person.keypoints) != 3 * joints:
             raise ValueError(

@@ -35,7 +35,7 @@ def description(dataset: Mapping, kind: Optional[type]) -> tuple[Optional[Mappin
     try:
         found = Config.fromfile(path).get('dataset_info')
     except (SyntaxError, ConfigParsingError, NameError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f'{path} cannot be read: {error}') from None
+        raise ValueError(f'{path} cannot be read: {" ".join(str(error).split())}') from None
     if not isinstance(found, Mapping):
         raise ValueError(f"{path} has no dataset_info: see 'Keypoints' in docs/own_data.md.")
     return found, str(path), is_own and not Path(path).resolve().is_relative_to(get_installed_path('mmpose'))
