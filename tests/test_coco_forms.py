@@ -1,6 +1,9 @@
 """Annotation files in the forms that converters write, which libraries read; and advice that works when followed."""
 import json
 import shutil
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from mm import write_config
@@ -9,7 +12,7 @@ from mmengine.config import Config
 pytest.importorskip('mmdet')
 
 from mmengine.registry import DATASETS, init_default_scope
-from test_own_data import check, figures, spoil  # noqa: F401
+from test_own_data import EVALUATORS, LOADERS, figures, spoil  # noqa: F401
 
 from micronet_mm.commands import train
 from micronet_mm.datasets.coco_file import read_coco_file
@@ -26,6 +29,31 @@ def data(figures, tmp_path):  # noqa: F811
     return shutil.copytree(figures, tmp_path / 'figures')
 
 
+@cache
+def parsed(text):
+    """The demo's config with data in DATA, and more ``text``; parsing it takes longest here."""
+    with TemporaryDirectory() as folder:
+        return Config.fromfile(write_config(Path(folder) / 'tiny.py', 'DATA', text))
+
+
+def placed(node, data):
+    """What is parsed, with the name of a folder instead of DATA."""
+    if isinstance(node, dict):
+        return {key: placed(value, data) for key, value in node.items()}
+    if isinstance(node, (list, tuple)):
+        return type(node)(placed(value, data) for value in node)
+    return node.replace('DATA/', f'{data}/') if isinstance(node, str) else node
+
+
+def check(tmp_path, data, text=''):
+    """The checks of tools/train.py."""
+    cfg = Config(placed(parsed(text).to_dict(), data))
+    cfg.work_dir = str(tmp_path / 'w')
+    check_data(cfg, LOADERS, EVALUATORS)
+    check_consistency(cfg, LOADERS, EVALUATORS)
+    return cfg
+
+
 def instances(cfg, loader='train_dataloader'):
     """Labels of every image, as the dataset of a checked config has them."""
     init_default_scope('mmdet')
@@ -39,15 +67,15 @@ def every(name, **values):
 
 @pytest.mark.parametrize('change', [
     every('annotations', iscrowd=False), every('annotations', iscrowd=0.0), every('annotations', iscrowd=None),
-    every('annotations', area=float('nan')), every('annotations', area=float('inf')),
+    every('annotations', area=0), every('annotations', area=float('nan')), every('annotations', area=float('inf')),
     every('annotations', score=float('nan'), ignore=False, attributes=dict(occluded=False)),
     every('images', width=640.0, height=480.0), every('images', date_captured=None, license=float('nan')),
     lambda c: [entry.update({key: float(entry[key]) for key in ('id', 'image_id', 'category_id')})
                for entry in c['annotations']],
     lambda c: [entry.update(id=float(entry['id'])) for name in ('images', 'categories') for entry in c[name]],
     lambda c: [entry.update(category_id=str(entry['category_id'])) for entry in c['annotations']],
-], ids=['iscrowd false', 'iscrowd 0.0', 'iscrowd null', 'area NaN', 'area infinite', 'more fields', 'sizes as floats',
-        'NaN elsewhere', 'ids as floats', 'listed ids as floats', 'category ids as text'])
+], ids=['iscrowd false', 'iscrowd 0.0', 'iscrowd null', 'area 0', 'area NaN', 'area infinite', 'more fields',
+        'sizes as floats', 'NaN elsewhere', 'ids as floats', 'listed ids as floats', 'category ids as text'])
 def test_what_libraries_read_is_read(change, data, tmp_path):
     expected = instances(check(tmp_path, data))
     spoil(data / 'annotations' / 'train.json', change)

@@ -1,9 +1,12 @@
 """What a dataset and a metric take from one annotation file: predictors that know the truth have an AP of 1."""
 import json
+from copy import deepcopy
+from pathlib import Path
 
 import pytest
 from mm import ROOT, write_config
 from mmengine.config import Config
+from mmengine.registry import DATASETS, init_default_scope
 
 pytest.importorskip('onnx')
 pytest.importorskip('onnxruntime')
@@ -21,6 +24,16 @@ def figures(tmp_path_factory):
     folder = tmp_path_factory.mktemp('figures') / 'data'
     write_figures(folder, num_train=1, num_val=8)
     return folder
+
+
+@pytest.fixture(scope='module')
+def detector(figures, tmp_path_factory):
+    return Config.fromfile(write_config(tmp_path_factory.mktemp('config') / 'detector.py', figures))
+
+
+@pytest.fixture(scope='module')
+def keypoints():
+    return Config.fromfile(ROOT / 'configs' / 'demo' / 'keypoint_micronet_m0_demo.py')
 
 
 class Knows(Oracle):
@@ -55,11 +68,11 @@ def changed(figures, tmp_path, name, change):
 
 
 @pytest.fixture
-def detect(figures, tmp_path, says):
+def detect(figures, detector, tmp_path, says):
     """AP of a detector that knows a file that ``change`` was applied to."""
     def ap(change=lambda content: None, oracle=None, classes=CLASSES, metric=None, **settings):
         path, before, after = changed(figures, tmp_path, 'val', change)
-        cfg = Config.fromfile(write_config(tmp_path / 'detector.py', figures))
+        cfg = deepcopy(detector)
         cfg.work_dir = str(tmp_path / 'w')
         cfg.test_dataloader.dataset.update(ann_file=str(path), metainfo=dict(classes=classes), **settings)
         cfg.test_evaluator.update(dict(ann_file=str(path)) | (metric or {}))
@@ -70,13 +83,13 @@ def detect(figures, tmp_path, says):
 
 
 @pytest.fixture
-def pose(figures, tmp_path, says):
+def pose(figures, keypoints, tmp_path, says):
     """AP of poses that are those of a file that ``change`` was applied to."""
     pytest.importorskip('mmpose')
 
     def ap(change=lambda content: None, oracle=None, metric=None, **settings):
         path, before, _ = changed(figures, tmp_path, 'person_keypoints_val', change)
-        cfg = Config.fromfile(ROOT / 'configs' / 'demo' / 'keypoint_micronet_m0_demo.py')
+        cfg = deepcopy(keypoints)
         cfg.work_dir = str(tmp_path / 'w')
         cfg.test_dataloader.dataset.update(data_root=f'{figures}/', ann_file=str(path), **settings)
         cfg.test_evaluator.update(dict(ann_file=str(path)) | (metric or {}))
@@ -157,11 +170,37 @@ def test_boxes_that_are_right_have_an_ap_of_1(change, detect):
 
 
 @pytest.mark.parametrize('settings', [
-    dict(indices=2), dict(indices=-3), dict(indices=[5, 1]), dict(filter_cfg=dict(min_size=32), test_mode=False)])
+    dict(indices=2), dict(indices=-3), dict(indices=[5, 1])])
 def test_a_metric_counts_the_images_of_its_dataset(settings, detect, says):
     assert detect(**settings)['coco/bbox_mAP'] == 1
-    if 'indices' in settings:
-        assert 'of the 8 images' in says[0] and len(says) == 1
+    assert 'of the 8 images' in says[0] and len(says) == 1
+
+
+def test_a_metric_counts_the_images_that_a_filter_leaves(figures, detector, tmp_path):
+    """Which mmdet applies unless test_mode is set."""
+    path, _, _ = changed(figures, tmp_path, 'val', lambda content: content['images'][0].update(width=20))
+    cfg = deepcopy(detector)
+    cfg.work_dir = str(tmp_path / 'w')
+    cfg.test_dataloader.dataset.update(ann_file=str(path), filter_cfg=dict(min_size=32), test_mode=False)
+    cfg.test_evaluator.ann_file = str(path)
+    check_data(cfg, ['test_dataloader'], ['test_evaluator'])
+    init_default_scope('mmdet')
+    dataset = DATASETS.build({**cfg.test_dataloader.dataset, 'pipeline': []})
+    counted = json.loads(Path(cfg.test_evaluator.ann_file).read_text())['images']
+    assert [image['id'] for image in counted] == [dataset.get_data_info(index)['img_id'] for index in range(7)]
+
+
+@pytest.mark.parametrize(('metric', 'dataset', 'message'), [
+    (dict(type='Accuracy'), dict(type='mmpretrain.MultiLabelDataset', ann_file='a.json'), 'use MultiLabelMetric'),
+    (dict(type='PCKAccuracy', norm_item=['bbox', 'head']), dict(type='mmpose.CocoDataset'), "use norm_item='bbox'"),
+])
+def test_metrics_that_ask_for_what_datasets_do_not_give(metric, dataset, message, says):
+    pytest.importorskip('mmpose')
+    pytest.importorskip('mmpretrain')
+    cfg = Config(dict(default_scope=dataset['type'].partition('.')[0], val_dataloader=dict(dataset=dataset),
+                      val_evaluator=metric))
+    check_data(cfg, ['val_dataloader'], ['val_evaluator'])
+    assert len(says) == 1 and message in says[0]
 
 
 @pytest.mark.parametrize('settings', [
@@ -206,8 +245,8 @@ def test_detected_people_of_a_part_of_the_images(figures, pose, says, tmp_path):
     assert any('detected people are in images that' in text for text in says)
 
 
-def test_images_that_are_repeated_count_once(detect, says, figures, tmp_path):
-    cfg = Config.fromfile(write_config(tmp_path / 'detector.py', figures))
+def test_images_that_are_repeated_count_once(detector, says, figures, tmp_path):
+    cfg = deepcopy(detector)
     cfg.work_dir = str(tmp_path / 'w')
     cfg.test_dataloader.dataset = dict(type='RepeatDataset', times=2, dataset=cfg.test_dataloader.dataset)
     check_data(cfg, ['test_dataloader'], ['test_evaluator'])

@@ -11,7 +11,7 @@ from micronet_mm.datasets.coco_file import CocoFile, PeopleFile, check_names, re
 from micronet_mm.datasets.coco_repairs import Use, repaired
 
 from .joints import number_of_joints
-from .metric_checks import Reading, check_metrics, leave_strangers_out, metrics_of, unwrap
+from .metric_checks import Reading, check_metrics, leave_strangers_out, metrics_of, unwrap, warn_of_labels
 from .preflight import find_dicts
 
 COCO_BASES = dict(CocoDataset=1.0, BaseCocoStyleDataset=0.53)  # and the share of its box that a thing fills
@@ -50,6 +50,8 @@ def check_data(cfg: Config, loaders: Sequence[str], evaluators: Sequence[str]) -
         annotated = not metrics or not all(metric.get('format_only') for metric in metrics)
         if evaluator in evaluators:
             unwrap(cfg, loader)
+            warn_of_labels(cfg, loader, evaluator, [registered(dataset, scope) for dataset in find_dicts(
+                cfg[loader].dataset, 'type')])
         readings = []
         for dataset in find_dicts((cfg.get(loader) or {}).get('dataset'), 'type'):
             path, share = coco_annotations(dataset, scope)

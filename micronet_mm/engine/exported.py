@@ -51,7 +51,7 @@ def evaluate(cfg: Config, task: str, predictor: Any, read: ReadFrame) -> dict[st
 def check_classes(ours: Iterable[str], theirs: Any) -> None:
     """Raise if a label means one thing to the file and another to the dataset; where either has no names, nobody knows.
     """
-    ours, theirs = list(ours), list(theirs or [])
+    ours, theirs = list(map(str, ours)), list(map(str, theirs or []))
     if ours and theirs and ours != theirs:
         wrong = next((i for i, (a, b) in enumerate(zip(ours, theirs)) if a != b), min(len(ours), len(theirs)))
         names = [repr(names[wrong]) if wrong < len(names) else 'nothing' for names in (ours, theirs)]

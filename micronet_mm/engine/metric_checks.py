@@ -54,6 +54,19 @@ def metrics_of(cfg: Config, evaluator: str) -> list[MutableMapping]:
             if 'ann_file' in metric or is_of_poses(metric, cfg.get('default_scope'))]
 
 
+def warn_of_labels(cfg: Config, loader: str, evaluator: str, kinds: Sequence[Optional[type]]) -> None:
+    """Say which metric asks for labels or sizes that the datasets do not give."""
+    names = {base.__name__ for kind in kinds for base in getattr(kind, '__mro__', ())}
+    for metric in find_dicts(cfg.get(evaluator), 'type'):
+        name, items = str(metric['type']).rpartition('.')[2], metric.get('norm_item') or ()
+        if 'MultiLabelDataset' in names and name in ('Accuracy', 'SingleLabelMetric', 'ConfusionMatrix'):
+            print_log(f'{evaluator} has {name}, for one label of an image, but the dataset of {loader} gives several: '
+                      'use MultiLabelMetric or AveragePrecision.', 'current', logging.WARNING)
+        if name == 'PCKAccuracy' and 'head' in items and names and 'MpiiDataset' not in names:
+            print_log(f"{evaluator} has norm_item={items!r}, but the dataset of {loader} may not give the head_size "
+                      "that 'head' needs: use norm_item='bbox'.", 'current', logging.WARNING)
+
+
 def is_of_poses(metric: Mapping, scope: Optional[str]) -> bool:
     """Whether it is mmpose's, which reads the file of the dataset if it is given none."""
     with METRICS.switch_scope_and_registry(scope) as registry:
