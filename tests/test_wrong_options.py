@@ -48,7 +48,7 @@ FLAG = 'on or off'
 FREE = 'passed on as it is to the tool of MMLab'
 COMPARED = {'--work-dir': OUT_DIR, '--epochs': COUNT, '--seeds': COUNT, '--jobs': COUNT}
 COMMON = {'config': CONFIG, '--cfg-options': CFG_OPTIONS, '--work-dir': OUT_DIR, '--launcher': CHOICE,
-          '--local_rank': NATURAL}
+          '--local_rank': NATURAL, '--no-checks': FLAG}
 TOY, M0 = 'toy_config.py', 'imagenet_micronet_m0'
 
 # Tool -> what it needs, and for each option what is wrong, or why nothing is.

@@ -50,10 +50,11 @@ def check_data(cfg: Config, loaders: Sequence[str], evaluators: Sequence[str]) -
         annotated = not metrics or not all(metric.get('format_only') for metric in metrics)
         if evaluator in evaluators:
             unwrap(cfg, loader)
-            warn_of_labels(cfg, loader, evaluator, [registered(dataset, scope) for dataset in find_dicts(
-                cfg[loader].dataset, 'type')])
+        datasets = list(find_dicts((cfg.get(loader) or {}).get('dataset'), 'type'))
+        if evaluator in evaluators:
+            warn_of_labels(cfg, loader, evaluator, [registered(dataset, scope) for dataset in datasets])
         readings = []
-        for dataset in find_dicts((cfg.get(loader) or {}).get('dataset'), 'type'):
+        for dataset in datasets:
             path, share = coco_annotations(dataset, scope)
             if path:
                 use = use_of(dataset, share, evaluator in evaluators, scope)
