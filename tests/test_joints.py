@@ -74,9 +74,9 @@ def test_the_documented_description_passes(check):
     ('dataset_info = dict(', 'info = dict(', r'joints\.py has no dataset_info'),
     ('dataset_info = dict(', 'dataset_info = dict((', r'joints\.py cannot be read'),
     ('head=dict(out_channels=3', 'head=dict(out_channels=4',
-     r'model\.head\.out_channels=4, but the metainfo of train_dataloader describes 3 keypoints: set model\.head\.out_'),
+     r'train_dataloader has 3 keypoints by its metainfo, but the head finds 4: set model\.head\.out_channels=3'),
     ('from_file=joints)', "from_file='coco.py')",
-     r'annotations\[0\]\.keypoints: 9 numbers, but the metainfo of the dataset describes 17 keypoints, which are 51'),
+     r'annotations\[0\]: it annotates 3 keypoints a person, but the metainfo of the dataset describes 17: give'),
 ])
 def test_a_description_that_does_not_fit_is_named(old, new, message, check):
     with pytest.raises(ValueError, match=message) as error:

@@ -132,10 +132,9 @@ def check_keypoints(path: str, file: PeopleFile, joints: int) -> None:
         raise ValueError(f'{path} has no labelled keypoint, whose third number is 1 or 2: give the file that has them.')
     for index, person in enumerate(file.annotations):
         if person.keypoints and joints and len(person.keypoints) != 3 * joints:
-            raise ValueError(
-                f'{path}, annotations[{index}].keypoints: {len(person.keypoints)} numbers, but the metainfo of the '
-                f'dataset describes {joints} keypoints, which are {3 * joints}: give the file that belongs to it, or '
-                'dataset.metainfo=dict(from_file=...) that describes these.')
+            raise ValueError(f'{path}, annotations[{index}]: it annotates {len(person.keypoints) / 3:g} keypoints a '
+                             f'person, but the metainfo of the dataset describes {joints}: give the file that belongs '
+                             'to it, or dataset.metainfo=dict(from_file=...) that describes these.')
 
 
 def completed(path: str, file: CocoFile, folder: str, share: float = 1.0) -> str:

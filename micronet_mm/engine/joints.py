@@ -142,5 +142,5 @@ def check_head(cfg: Config, loader: str, points: int) -> None:
     if isinstance(decoder, Mapping) and decoder.get('type') == 'MSRAHeatmap' and 'HeatmapHead' in str(head.get('type')):
         given = head.get('out_channels')
         if isinstance(given, int) and given != points:
-            raise ValueError(f'model.head.out_channels={given}, but the metainfo of {loader} describes {points} '
-                             f'keypoints: set model.head.out_channels={points}.')
+            raise ValueError(f'the dataset of {loader} has {points} keypoints by its metainfo, but the head finds '
+                             f'{given}: set model.head.out_channels={points}.')
