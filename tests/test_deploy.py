@@ -1,5 +1,6 @@
 """The deploy form computes what the trained form does, and is made of little."""
 import copy
+import warnings
 from types import SimpleNamespace
 
 import pytest
@@ -17,7 +18,8 @@ from micronet_mm.deploy import switch_to_deploy
 from micronet_mm.deploy.form import Steps, natural
 from micronet_mm.deploy.hook import SwitchToDeployHook
 from micronet_mm.deploy.layers import DeployShiftMax, DeployStem, Permutation
-from micronet_mm.layers import ChannelShuffle, ConvNorm, DynamicShiftMax, MicroFactorizedPointwiseConv
+from micronet_mm.hub import create_model
+from micronet_mm.layers import Chain, ChannelShuffle, ConvNorm, DynamicShiftMax, MicroFactorizedPointwiseConv
 from micronet_mm.models import MicroBlockA, MicroBlockB, MicroBlockE, MicroNet, MicroStem
 
 
@@ -213,3 +215,139 @@ def test_a_stem_that_takes_pixels():
 
 def test_natural_order_is_the_order_of_numbers():
     assert natural(4).tolist() == [0, 1, 2, 3]
+
+
+# What computes something else than its class says
+
+
+def half_forward(base):
+    """A subclass that gives half of what its base gives."""
+    return type(f'Half{base.__name__}', (base, ), dict(forward=lambda self, x: base.forward(self, x) * 0.5))
+
+
+def helped(base, name):
+    """A subclass whose ``forward`` is inherited and calls a method that is not."""
+    return type(f'Helped{base.__name__}', (base, ), {name: lambda self, *args: getattr(base, name)(self, *args) * 0.5})
+
+
+def halve(module, _, output):
+    return output * 0.5
+
+
+CHANGES = {
+    'a subclass': lambda layer: setattr(layer, '__class__', half_forward(type(layer))),
+    'its own forward': lambda layer: setattr(layer, 'forward', lambda x, was=layer.forward: was(x) * 0.5),
+    'a hook': lambda layer: layer.register_forward_hook(halve),
+    'a hook before': lambda layer: layer.register_forward_pre_hook(lambda module, inputs: (inputs[0] * 0.5, )),
+}
+
+def layers_of(network):
+    """One of each class in a network, from the second stage on where there is one."""
+    found = {}
+    for module in [*network.stages[1].modules(), *network.modules()]:
+        found.setdefault(type(module), module)
+    return found
+
+
+@pytest.mark.parametrize('change', CHANGES)
+@pytest.mark.parametrize('engine', ['pytorch', 'native'])
+def test_what_computes_something_else_stays_as_it_is(change, engine):
+    """Each class of layer in turn, blocks and containers among them."""
+    x = torch.randn(1, 3, 32, 32)
+    kinds = [kind for kind in layers_of(MicroNet('m0')) if kind not in (nn.ModuleList, MicroNet)]
+    assert len(kinds) > 12
+    for kind in kinds:
+        network = unsettled(MicroNet('m0', out_indices=(0, 1, 2, 3))).eval()
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            plain = network(x)
+            CHANGES[change](layers_of(network)[kind])
+            expected = network(x)
+            found = switch_to_deploy(network, engine=engine)(x)
+        assert any(not torch.equal(*pair) for pair in zip(expected, plain)), kind
+        for ours, theirs in zip(found, expected):
+            assert (ours - theirs).abs().max() <= 1e-5 * theirs.abs().max(), kind
+
+
+@pytest.mark.parametrize(('kind', 'name'), [
+    (DynamicShiftMax, 'coefficients'), (nn.Conv2d, '_conv_forward'), (MicroNet, 'forward_stage')])
+def test_a_subclass_with_another_method_stays_as_it_is(kind, name):
+    backbone = unsettled(MicroNet('m0', out_indices=(0, 1, 2, 3))).eval()
+    x = torch.randn(1, 3, 32, 32)
+    layer = next(module for module in backbone.modules() if isinstance(module, kind))
+    layer.__class__ = helped(kind, name)
+    expected = backbone(x)
+    for ours, theirs in zip(switch_to_deploy(backbone)(x), expected):
+        assert (ours - theirs).abs().max() <= 1e-5 * theirs.abs().max()
+
+
+def test_other_modules_that_change_what_they_compute():
+    """Weights that are parametrized, mmcv's ConvModule, normalization in training mode, another activation inside."""
+    class Always(nn.BatchNorm2d):
+        def eval(self):
+            return self.train()
+
+        def train(self, mode=True):
+            return super().train(True)
+
+    class WithAct(nn.BatchNorm2d):  # as timm has it
+        def forward(self, x):
+            return super().forward(x).relu()
+
+    conv = ConvModule(4, 4, 1, norm_cfg=dict(type='BN'), act_cfg=None)
+    with_act, hooked = copy.deepcopy(conv), copy.deepcopy(conv)
+    with_act.bn.__class__ = WithAct
+    hooked.conv.register_forward_hook(halve)
+    spectral = copy.deepcopy(conv)
+    nn.utils.parametrizations.spectral_norm(spectral.conv)
+    always = ConvNorm(4, 4, 1)
+    always[1].__class__ = Always
+    for module in (with_act, hooked, spectral):
+        assert_same(module, (2, 4, 5, 5))
+    assert type(switch_to_deploy(always)[1]) is Always
+
+
+def test_heads_that_lack_layers_or_have_others():
+    x = torch.randn(2, 3, 32, 32)
+    for options in (dict(num_classes=0), dict(num_classes=0, global_pool=''), dict(num_classes=3, in_chans=3)):
+        for engine in ('pytorch', 'native'):
+            network = unsettled(create_model('micronet_m0', **options)).eval()
+            with torch.no_grad():
+                expected = network(x)
+                found = switch_to_deploy(network, engine=engine)(x)
+            assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
+    network = unsettled(create_model('micronet_m0', num_classes=3)).eval()
+    network.head.classifier.fc2 = nn.Sequential(network.head.classifier.fc2, nn.Tanh())
+    network.head.classifier.bn1 = nn.Identity()
+    expected = network(x)
+    assert (switch_to_deploy(network)(x) - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+def test_residual_chains_behind_blocks_run_natively():
+    pair = nn.Sequential(MicroBlockB(8, 16, stride=2), Chain(dict(conv=ConvNorm(16, 16, 1)), shortcut=True))
+    x = torch.randn(2, 8, 8, 8)
+    expected = unsettled(pair).eval()(x)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert (switch_to_deploy(pair, engine='native')(x) - expected).abs().max() <= 1e-5 * expected.abs().max()
+    assert_same(Chain({}, shortcut=True), (1, 4, 3, 3))
+
+
+def test_what_depends_on_values_is_no_plan():
+    class Choice(nn.Module):
+        def forward(self, x):
+            return torch.relu(x) if x.mean().item() > 0 else x
+
+    network = switch_to_deploy(Choice(), engine='native')
+    x = torch.rand(1, 2, 3, 3) + 1
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        assert torch.equal(network(x), x) and torch.equal(network(-x), -x)
+
+
+@pytest.mark.parametrize('options', [dict(), dict(spatial=True), dict(output_stride=16, spatial=True)])
+def test_feature_maps_are_those_that_are_told(options):
+    network = create_model('micronet_m0', features_only=True, **options)
+    maps = network(torch.randn(1, 3, 64, 64))
+    assert network.feature_info.channels() == [y.shape[1] for y in maps]
+    assert network.feature_info.reduction() == [64 // y.shape[2] for y in maps]

@@ -18,9 +18,20 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from micronet_mm.arguments import checked, instance, one_of
-from micronet_mm.layers import Activation, Chain, ChannelRoll, ChannelShuffle, ConvNorm, ShiftMax
+from micronet_mm.layers import (
+    Activation,
+    Chain,
+    ChannelRoll,
+    ChannelShuffle,
+    ConvNorm,
+    DynamicShiftMax,
+    ShiftMax,
+    SpatialAttention,
+    StaticShiftMax,
+)
 from micronet_mm.models import MicroNet, MicroNetClassifier, MicroStem
 from micronet_mm.models.deployable import Deployable
+from micronet_mm.ops import computes, is_hooked
 
 from .layers import Affine, DeployBlock, DeployShiftMax, DeployStem, Filters, Permutation
 from .norm import folded, folds, is_plain
@@ -35,7 +46,9 @@ Order = Tensor  # (C): logical channel i lies at place order[i]
 def switch_to_deploy(model: nn.Module, engine: str = 'pytorch', weights: str = 'float32') -> nn.Module:
     """Put a model into its deploy form, in place; it stays in eval mode and is not meant to be trained.
 
-    MicroNets, their heads and all Micro-Blocks, wherever they are, get the form that this file describes. In the rest
+    MicroNets, their heads and all Micro-Blocks, wherever they are, get the form that this file describes. What computes
+    something else than its class says stays as it is: subclasses with another ``forward``, modules with a ``forward``
+    of their own, with hooks or parametrized weights. In the rest
     of the model mmcv's ConvModules lose their BN, and what has a ``switch_to_deploy`` of its own, as MobileOne in
     mmpretrain, is asked to. A network that is in its deploy form already stays as it is.
 
@@ -85,13 +98,16 @@ def native_parts(model: nn.Module) -> list[nn.Module]:
 @torch.no_grad()
 def in_deploy_form(model: nn.Module) -> nn.Module:
     model.eval()
-    if isinstance(model, MicroNet):
+    kind = computes(model)
+    if issubclass(kind, MicroNet) and not any(map(is_hooked, model.stages)):
         deploy_backbone(model)
-    elif isinstance(model, MicroNetClassifier):
+    elif issubclass(kind, MicroNetClassifier):
         deploy_classifier(model)
-    elif isinstance(model, (Chain, ShiftMax)):
-        return deployed(model, natural(input_channels(model)))[0]
-    elif isinstance(model, ConvModule):
+    elif issubclass(kind, (Chain, ShiftMax)):
+        return deployed(model)[0]
+    elif isinstance(model, (Chain, ShiftMax, MicroNetClassifier)):
+        pass  # it computes something else, with its layers as they are
+    elif issubclass(kind, ConvModule):
         fold_conv_module(model)
     else:
         # Whole models of mmpose only ask their layers, in words of their own.
@@ -105,10 +121,8 @@ def in_deploy_form(model: nn.Module) -> nn.Module:
 
 def deploy_backbone(backbone: MicroNet) -> None:
     """Through all blocks: the order in which one leaves its output is taken up by the next."""
-    if not isinstance(backbone.stem, MicroStem):
-        return
     is_output = -1 in backbone.out_indices  # of networks in timm's manner
-    backbone.stem, order = deployed(backbone.stem, natural(input_channels(backbone.stem)), as_natural=is_output)
+    backbone.stem, order = deployed(backbone.stem, as_natural=is_output)
     for index, blocks in enumerate(backbone.stages):
         for i, block in enumerate(blocks):
             is_output = i == len(blocks) - 1 and index in backbone.out_indices
@@ -116,14 +130,16 @@ def deploy_backbone(backbone: MicroNet) -> None:
 
 
 def deploy_classifier(classifier: MicroNetClassifier) -> None:
-    for fc, bn in (('fc1', 'bn1'), ('fc2', 'bn2')):
-        if folds(getattr(classifier, bn)):
-            setattr(classifier, fc, Affine(*folded(getattr(classifier, fc), getattr(classifier, bn))))
+    for fc, bn in (('fc1', 'bn1'), ('fc2', 'bn2')):  # networks without classes have the first alone
+        linear, norm = getattr(classifier, fc, None), getattr(classifier, bn, None)
+        if computes(linear) is nn.Linear and folds(norm):
+            setattr(classifier, fc, Affine(*folded(linear, norm)))
             setattr(classifier, bn, nn.Identity())
 
 
 def fold_conv_module(module: ConvModule) -> None:
-    if module.with_norm and folds(module.norm) and module.order[:2] == ('conv', 'norm') and is_plain(module.conv):
+    if (module.with_norm and folds(module.norm) and module.order[:2] == ('conv', 'norm') and is_plain(module.conv)
+            and getattr(module, 'efficient_conv_bn_eval_forward', None) is None):
         weight, bias = folded(module.conv, module.norm)
         module.conv = copy(module.conv)  # heads share convolutions between levels that have a BN each
         module.conv._parameters = dict(weight=nn.Parameter(weight), bias=nn.Parameter(bias))
@@ -134,77 +150,85 @@ def natural(channels: int) -> Order:
     return torch.arange(channels)
 
 
-def input_channels(layer: nn.Module) -> int:
-    """Of a layer, a block or a chain of them."""
-    first = next(m for m in layer.modules() if isinstance(m, (nn.Conv2d, ShiftMax)))
-    return first.channels if isinstance(first, ShiftMax) else first.in_channels
+def input_channels(layer: nn.Module) -> Optional[int]:
+    """Of a block or a chain of layers; None if none of these tells."""
+    first = next((each for each in layer.modules() if isinstance(each, (nn.Conv2d, ShiftMax))), None)
+    return first.channels if isinstance(first, ShiftMax) else first and first.in_channels
 
 
-def deployed(layer: nn.Module, order: Order, as_natural: bool = True) -> tuple[nn.Module, Order]:
+def deployed(layer: nn.Module, order: Optional[Order] = None,
+             as_natural: bool = True) -> tuple[nn.Module, Optional[Order]]:
     """A layer, a block or a chain of them in deploy form.
 
     Args:
         layer: what it is made of.
-        order: of its input.
+        order: of its input; None for the natural one of any number of channels.
         as_natural: whether the output shall be in natural order.
 
     Returns:
         The deploy form, and the order of its output.
     """
-    steps = Steps(order)
+    steps = Steps(natural(input_channels(layer)) if order is None and input_channels(layer) else order)
     steps.take(layer)
     if as_natural:
-        steps.put_in(natural(len(steps.order)))
-    device = next((parameter.device for parameter in layer.parameters()), order.device)  # orders are made on the CPU
+        steps.put_in(None)
+    device = next((parameter.device for parameter in layer.parameters()), torch.device('cpu'))
     form = steps.layers[0] if len(steps.layers) == 1 else DeployBlock(steps.layers)
-    return form.to(device), steps.order
+    return form.to(device), steps.order  # orders are made on the CPU
 
 
 class Steps:
-    """The layers so far, and the order in which they leave the channels."""
+    """The layers so far, and the order in which they leave the channels; None is the natural one of any number."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: Optional[Order] = None) -> None:
         self.layers: list[nn.Module] = []
         self.order = order
 
     def take(self, layer: nn.Module) -> None:
-        """Append a layer in deploy form."""
-        if isinstance(layer, ConvNorm) and is_plain(layer[0]):
+        """Append a layer in deploy form, or as it is if it is not known what it computes."""
+        kind = computes(layer)
+        if issubclass(kind, ConvNorm) and len(layer) <= 2 and is_plain(layer[0]):
             self.take_conv(*layer)
-        elif isinstance(layer, ConvNorm):
-            self.put_in(natural(len(self.order)))
-            self.layers += layer
-            self.order = natural(layer[0].out_channels)
-        elif isinstance(layer, MicroStem) and all(folds(part[-1]) and is_plain(part[0])
-                                                  for part in (layer.vertical, layer.horizontal)):
+        elif issubclass(kind, MicroStem) and is_folding_stem(layer):
             vertical, horizontal, *rest = layer
             self.layers.append(DeployStem(folded(*vertical), folded(*horizontal)))
-            self.order = natural(horizontal.conv.out_channels)
+            self.order = natural(horizontal[0].out_channels)
             for part in rest:
                 self.take(part)
-        elif isinstance(layer, Chain) and layer.shortcut:
+        elif issubclass(kind, Chain) and layer.shortcut:
             branch = Steps(self.order)
             for part in layer:
                 branch.take(part)
             branch.put_in(self.order)  # that of what is added
             self.layers.append(DeployBlock(branch.layers, shortcut=True))
-        elif isinstance(layer, Chain):
+        elif issubclass(kind, Chain):
             for part in layer:
                 self.take(part)
-        elif isinstance(layer, Activation):
+        elif issubclass(kind, Activation):
             self.layers.append(nn.ReLU6() if layer.kind == 'relu6' else nn.ReLU())
-        elif isinstance(layer, (ChannelShuffle, ChannelRoll)):
+        elif issubclass(kind, (ChannelShuffle, ChannelRoll)) and self.order is not None:
             numbers = natural(len(self.order)).view(1, -1)
             self.order = self.order[layer(numbers)[0]]
-        elif isinstance(layer, ShiftMax):
-            self.layers.append(DeployShiftMax(layer, self.order))
+        elif is_known_shift_max(layer):
+            self.layers.append(DeployShiftMax(layer, self.order_of(layer.channels)))
         else:
-            self.put_in(natural(len(self.order)))
+            self.put_in(None)
             self.layers.append(layer)
+            self.order = None
 
-    def put_in(self, order: Order) -> None:
+    def order_of(self, channels: int) -> Order:
+        """The order of so many channels."""
+        if self.order is None:
+            self.order = natural(channels)
+        return self.order
+
+    def put_in(self, order: Optional[Order]) -> None:
         """Put the channels in this order, if they are not."""
-        if not torch.equal(order, self.order):
+        if self.order is None and order is not None:
+            self.order = natural(len(order))
+        elif order is None and self.order is not None:
+            order = natural(len(self.order))
+        if order is not None and not torch.equal(order, self.order):
             index = torch.empty_like(order)
             index[order] = self.order
             self.layers.append(Permutation(index))
@@ -216,14 +240,14 @@ class Steps:
             norm = None
         else:
             weight, bias = conv.weight, conv.bias
-        if not keeps_groups(self.order, conv.groups):
-            self.put_in(natural(conv.in_channels))
+        if not keeps_groups(self.order_of(conv.in_channels), conv.groups):
+            self.put_in(None)
         if 1 < conv.groups == conv.in_channels:
             self.take_depthwise(conv, weight, bias)
         else:
             self.take_groups(conv, weight, bias)
         if norm is not None:
-            self.put_in(natural(conv.out_channels))
+            self.put_in(None)
             self.layers.append(norm)
 
     def take_depthwise(self, conv: nn.Conv2d, weight: Tensor, bias: Optional[Tensor]) -> None:
@@ -246,6 +270,23 @@ class Steps:
         back = torch.argsort(outputs)
         self.layers.append(conv_like(conv, moved, None if bias is None else bias[back]))
         self.order = outputs
+
+
+def is_folding_stem(stem: MicroStem) -> bool:
+    """Whether the first two layers of a stem are plain convolutions with BN."""
+    return len(stem) >= 2 and all(
+        issubclass(computes(part), ConvNorm) and len(part) == 2 and is_plain(part[0]) and part[0].bias is None
+        and folds(part[1]) for part in (stem[0], stem[1]))
+
+
+def is_known_shift_max(layer: nn.Module) -> bool:
+    """Whether this is Shift-Max with the layers that it came with."""
+    if not issubclass(computes(layer), (DynamicShiftMax, StaticShiftMax)):
+        return False
+    linear = [layer.fc1, layer.fc2] if isinstance(layer, DynamicShiftMax) else []
+    attention = layer.attention
+    return all(computes(each) is nn.Linear for each in linear) and (attention is None or (
+        issubclass(computes(attention), SpatialAttention) and is_plain(attention.conv)))
 
 
 def keeps_groups(order: Order, groups: int) -> bool:

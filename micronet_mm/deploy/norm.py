@@ -3,16 +3,17 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from micronet_mm.layers.conv_norm import LineConv2d
+from micronet_mm.ops import computes
 
 
 def folds(norm: nn.Module) -> bool:
-    """Whether this is BN that only multiplies and adds constants when it does not train."""
-    return isinstance(norm, _BatchNorm) and norm.running_mean is not None
+    """Whether this is BN that only multiplies and adds constants."""
+    return issubclass(computes(norm), _BatchNorm) and norm.running_mean is not None and not norm.training
 
 
 def is_plain(conv: nn.Module) -> bool:
-    """Whether this is a convolution whose weight and bias do what ``nn.Conv2d`` does with them."""
-    return isinstance(conv, nn.Conv2d) and type(conv).forward in (nn.Conv2d.forward, LineConv2d.forward)
+    """Whether this is a convolution whose weight and bias do what ``nn.Conv2d`` does with them, and no more."""
+    return computes(conv) in (nn.Conv2d, LineConv2d)
 
 
 def factors(norm: _BatchNorm) -> tuple[Tensor, Tensor]:

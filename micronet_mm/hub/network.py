@@ -7,7 +7,7 @@ from mmengine.model import initialize
 from torch import Tensor, nn
 
 from micronet_mm.arguments import COUNT, SHARE, TEXT, check, checked, whole
-from micronet_mm.layers import ScriptableModule
+from micronet_mm.layers import ScriptableModule, SpatialAttention
 from micronet_mm.models import MicroNet, MicroNetClassifier, MicroStem, get_arch
 
 from .features import Indices, take_indices
@@ -217,7 +217,8 @@ def list_feature_maps(backbone: MicroNet) -> list[dict[str, Any]]:
     """Channels, stride and module of the stem and of each stage."""
     maps, stride = [], 2
     for name, module in (('stem', backbone.stem), *((f'stages.{i}', s) for i, s in enumerate(backbone.stages))):
-        convs = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d)]
+        inside = {conv for layer in module.modules() if isinstance(layer, SpatialAttention) for conv in layer.modules()}
+        convs = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d) and layer not in inside]
         if name != 'stem' and any(max(conv.stride) == 2 for conv in convs):
             stride *= 2
         maps.append(dict(num_chs=convs[-1].out_channels, reduction=stride, module=f'backbone.{name}'))

@@ -4,10 +4,10 @@ from .convolution import Moments, conv_with_moments, is_alike, line_conv
 from .deferred import Deferred, defer, settle
 from .shift_max import shift_max
 from .shift_max_formula import gathered_shift_max, partners, reference_shift_max
-from .watched import is_hooked, is_watched, reference_only
+from .watched import computes, is_hooked, is_watched, reference_only
 
 __all__ = [
-    'SHIFTS', 'Deferred', 'Moments', 'channel_roll', 'channel_shuffle', 'conv_with_moments', 'defer',
+    'SHIFTS', 'Deferred', 'Moments', 'channel_roll', 'channel_shuffle', 'computes', 'conv_with_moments', 'defer',
     'gathered_shift_max', 'is_alike', 'is_hooked', 'is_watched', 'line_conv', 'partners', 'reference_only',
     'reference_shift_max', 'settle', 'shift_max'
 ]

@@ -9,12 +9,14 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import reduce
 from operator import or_
+from typing import Optional
 
 import torch
 from torch import Tensor, nn
 from torch._C import DispatchKey, DispatchKeySet
 from torch.autograd import forward_ad
 from torch.nn.modules import module as of_all
+from torch.nn.utils.parametrize import is_parametrized
 from torch.overrides import _get_current_function_mode_stack
 from torch.utils._device import DeviceContext
 
@@ -58,6 +60,28 @@ def has_modes() -> bool:
     """
     return forward_ad._current_level >= 0 or (bool(torch._C._len_torch_function_stack()) and not all(
         isinstance(mode, DeviceContext) for mode in _get_current_function_mode_stack()))
+
+
+# Where classes are defined whose computation this package knows.
+KNOWN = ('micronet_mm.', 'torch.nn.modules.', 'mmcv.cnn.', 'mmengine.model.', 'mmengine.utils.')
+# What a subclass may redefine without computing something else.
+HARMLESS = {'__init__', '__doc__', '__module__', '__qualname__', '__annotations__', '__repr__', 'extra_repr',
+            'init_weights', 'reset_parameters', '__abstractmethods__', '__firstlineno__', '__static_attributes__'}
+
+
+def computes(module: Optional[nn.Module]) -> type:
+    """Return the known class whose computation a call of this module is.
+
+    A module may compute something else than the class that it is an instance of: a subclass has another ``forward``, or
+    another method that ``forward`` calls; an instance has a ``forward`` of its own, hooks, or parametrized weights.
+    ``NoneType`` is returned for these, and for None.
+    """
+    if module is None or is_hooked(module) or is_parametrized(module):
+        return type(None)
+    classes = type(module).__mro__
+    known = next((kind for kind in classes if f'{kind.__module__}.'.startswith(KNOWN)), type(None))
+    redefined = {name for kind in classes[:classes.index(known)] for name in vars(kind)} if known in classes else set()
+    return type(None) if any(hasattr(known, name) for name in redefined - HARMLESS) else known
 
 
 def is_hooked(module: nn.Module) -> bool:

@@ -119,7 +119,7 @@ class Compiler:
             return value, None
         other = next(each for each in reader.inputs if each is not value) if len(set(reader.inputs)) == 2 else None
         source = self.sources.get(other)
-        if source is None or other.shape != value.shape or source != Source(source.map):
+        if source is None or other.shape != value.shape or not source.is_map:
             return value, None
         self.done.add(reader)
         return reader.output, source.map

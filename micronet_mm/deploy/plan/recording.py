@@ -51,6 +51,10 @@ FUNCTIONS: dict[Callable, str] = {
     Tensor.mean: 'mean', torch.mean: 'mean', F.interpolate: 'interpolate',
     F.max_pool2d: 'max_pool2d',
 }
+# What reads values, on which the rest of a forward pass may depend.
+READ = {Tensor.item, Tensor.tolist, Tensor.numpy, Tensor.__bool__, Tensor.__int__, Tensor.__float__, Tensor.__index__,
+        Tensor.is_nonzero, Tensor.equal, Tensor.allclose, Tensor.__array__, torch.equal, torch.allclose,
+        torch.is_nonzero, Tensor.__contains__}
 # What gives its input back as far as a plan is concerned.
 SAME = {Tensor.float, Tensor.contiguous, F.dropout, Tensor.detach, Tensor.to}
 
@@ -121,7 +125,7 @@ class Recorder(TorchFunctionMode):
         read = [self.known[id(tensor)] for tensor in tensors if id(tensor) in self.known]
         if self.inside or not read:
             return output
-        if output is not None and not any(isinstance(each, Tensor) for each in flat(output)):
+        if output is not None and function not in READ and not any(isinstance(each, Tensor) for each in flat(output)):
             return output  # sizes and types; what gives nothing at all writes into a tensor
         if gives_back(function, args, kwargs) and output.dtype == torch.float32:
             self.kept.append(output)

@@ -23,7 +23,7 @@ class Fusion:
     factors: Optional[Entry] = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Source:
     """Where the channels of a value are to be read.
 
@@ -37,6 +37,11 @@ class Source:
     order: Optional[np.ndarray] = None
     fusion: Optional[Fusion] = None
     expand: Optional[tuple[nn.Conv2d, Range]] = None
+
+    @property
+    def is_map(self) -> bool:
+        """Whether the channels are those of the map as they are."""
+        return self.order is None and self.fusion is None and self.expand is None
 
 
 def map_of(value: Value) -> Entry:
