@@ -16,6 +16,8 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Optional, TypeVar
 
+from micronet_runtime.shown import shown
+
 Function = TypeVar('Function', bound=Callable)
 
 
@@ -38,7 +40,7 @@ class Kind:
             except ValueError:
                 value = text
         if not self.holds(value):
-            raise argparse.ArgumentTypeError(f'{text!r} must be {self.words}')
+            raise argparse.ArgumentTypeError(f'{shown(text)} must be {self.words}')
         return value
 
 
@@ -105,12 +107,6 @@ SETTINGS = instance(Mapping, 'a dict')
 BUILT = Kind("a dict with a 'type'", lambda value: isinstance(value, Mapping) and 'type' in value)
 NORM = optional(BUILT, 'a bias')  # a norm_cfg
 FILE = Kind('the path of a file', lambda value: isinstance(value, Path) or (isinstance(value, str) and value != ''))
-
-
-def shown(value: Any) -> str:
-    """A value on one line, cut where it is long."""
-    text = ' '.join(repr(value).split())
-    return text if len(text) <= 100 else f'{text[:97]}...'
 
 
 def check(owner: str, kinds: Mapping[str, Kind], given: Mapping[str, Any]) -> None:
@@ -190,8 +186,8 @@ def building() -> Iterator[None]:
         found = re.match(r'(\S+) is not in the (\S+) registry', str(error.args[0]) if error.args else '')
         if found is None:
             raise
-        raise ValueError(f'type={found[1]!r} of the config is not in the registry {found[2]}; correct it, or name the '
-                         'module that registers it in custom_imports.') from None
+        raise ValueError(f'type={shown(found[1])} of the config is not in the registry {found[2]}; correct it, or '
+                         'name the module that registers it in custom_imports.') from None
     except TypeError as error:
         if not re.search(r'__init__\(\) (got an unexpected keyword argument|missing \d+ required)', str(error)):
             raise

@@ -1,5 +1,6 @@
 """Run exported models on images, folders, videos or a camera, draw what they find, and write it as JSON."""
 import argparse
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -46,9 +47,14 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     if not args.show_model and not (args.out_dir or args.json):
         parser.error('give --out-dir, --json or both')
     try:
-        print(show_models(args.files) if args.show_model else run(args))
+        faults: list[str] = []
+        print(show_models(args.files) if args.show_model else run(args, faults))
     except InputError as error:
+        if os.environ.get('MICRONET_TRACEBACK', '0') not in ('', '0'):
+            raise
         sys.exit(f'error: {error}')
+    if faults:
+        sys.exit(f'error: {"; ".join(faults)}. What was found before that is written.')
 
 
 def show_models(paths: Sequence[str]) -> str:
@@ -56,8 +62,8 @@ def show_models(paths: Sequence[str]) -> str:
     return '\n\n'.join(f'{path}\n{Model(path).metadata.describe()}' for path in paths)
 
 
-def run(args: argparse.Namespace) -> str:
-    """Do it all; the line to print at the end."""
+def run(args: argparse.Namespace, faults: list[str]) -> str:
+    """Do it all; the line to print at the end. What went wrong without ending it is added to the faults."""
     *models, source = args.files
     source = camera(source) if args.camera else source
     inputs = list_inputs(source)
@@ -76,13 +82,19 @@ def run(args: argparse.Namespace) -> str:
             raise InputError(f'{args.json} would be a drawing and the list; name another file.')
         items = files.enter_context(json_list(args.json))
         try:
-            for frame, result, took in timed(predictor, read_inputs(inputs, source)):
+            for frame, result, took in timed(predictor, read_inputs(inputs, source, faults)):
                 found.append(count(result))
                 milliseconds.append(took)
                 if items:
                     items.add(result.to_dict())
                 if drawings:
-                    drawings.add(frame, draw(frame.pixels, result, args.keypoint_threshold))
+                    try:
+                        drawings.add(frame, draw(frame.pixels, result, args.keypoint_threshold))
+                    except InputError as error:
+                        if not items:
+                            raise
+                        faults.append(str(error).partition(';')[0])  # the list goes on
+                        drawings = None
         except KeyboardInterrupt:
             if not args.camera or not found:
                 raise

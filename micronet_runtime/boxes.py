@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from .shown import shown
+
 BLOCK = 32  # boxes whose overlaps with all others are computed at once
 LEAST = -80.0  # a logit below which a score is nothing; its exponential is still finite in float32
 
@@ -36,11 +38,11 @@ class Distributions:
         self.least_logit = logit(float(description['score_threshold']))
         levels = len(self.strides)
         if not levels or not all(0 < stride < math.inf for stride in self.strides):
-            raise ValueError(f'strides are {how["strides"]!r}')
+            raise ValueError(f'strides are {shown(how["strides"])}')
         if not 0 <= self.iou_threshold <= 1:
-            raise ValueError(f'iou_threshold is {how["iou_threshold"]!r}')
+            raise ValueError(f'iou_threshold is {shown(how["iou_threshold"])}')
         if type(self.class_agnostic) is not bool:
-            raise ValueError(f'class_agnostic is {self.class_agnostic!r}')
+            raise ValueError(f'class_agnostic is {shown(self.class_agnostic)}')
         shapes = [tuple(shape) for shape in shapes]
         if len(shapes) != 2 * levels or any(
                 len(each) != 3 or each[1:] != other[1:] or other[0] % 4

@@ -6,6 +6,7 @@ import numpy as np
 
 from .boxes import Distributions
 from .heatmaps import Heatmaps
+from .shown import shown
 
 KINDS = {'heatmaps': Heatmaps, 'distributions': Distributions}
 
@@ -47,7 +48,7 @@ def decoder_of(description: dict[str, Any], shapes: dict[str, Sequence[int]]) ->
     if how is None:
         return Plain(tuple(shapes), bool(description['softmax']))
     if how['kind'] not in KINDS:
-        raise ValueError(f'decoding {how["kind"]!r} is none of {", ".join(KINDS)}')
+        raise ValueError(f'decoding {shown(how["kind"])} is none of {", ".join(KINDS)}')
     return KINDS[how['kind']](description, list(shapes.values()))
 
 

@@ -11,6 +11,7 @@ from .model import File, Model
 from .predictor import Predictor, in_batches
 from .preprocess import Fit, fit, pack, resize
 from .results import Detections
+from .shown import shown
 from .sources import Frame
 
 
@@ -72,5 +73,5 @@ class Detector(Predictor):
 def check_threshold(value: float, name: str = 'threshold') -> float:
     """The threshold, if scores can be compared to it; InputError otherwise."""
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= 1:
-        raise InputError(f'the {name} is {value!r}; scores are from 0 to 1, give one of these.')
+        raise InputError(f'the {name} is {shown(value)}; scores are from 0 to 1, give one of these.')
     return value

@@ -5,6 +5,8 @@ from typing import Optional
 import cv2
 import numpy as np
 
+from .shown import shown
+
 WIDEST = 255  # blur; a larger one is a damaged number
 
 
@@ -31,14 +33,14 @@ class Heatmaps:
         self.scale, self.blur, self.flip, self.shift = (how[key] for key in ('scale', 'blur', 'flip', 'shift'))
         self.scale = np.array(self.scale, np.float32)
         if self.scale.shape != (2, ) or not (np.isfinite(self.scale) & (self.scale > 0)).all():
-            raise ValueError(f'scale is {how["scale"]!r}')
+            raise ValueError(f'scale is {shown(how["scale"])}')
         if self.blur is not None and not (type(self.blur) is int and self.blur in range(1, WIDEST + 1, 2)):
-            raise ValueError(f'blur is {self.blur!r}')
+            raise ValueError(f'blur is {shown(self.blur)}')
         if type(self.shift) is not bool:
-            raise ValueError(f'shift is {self.shift!r}')
+            raise ValueError(f'shift is {shown(self.shift)}')
         if self.flip is not None:
             if sorted(self.flip) != list(range(keypoints)):
-                raise ValueError(f'flip is {self.flip!r}, and there are {keypoints} heatmaps')
+                raise ValueError(f'flip is {shown(self.flip)}, and there are {keypoints} heatmaps')
             self.flip = np.array(self.flip, np.intp)
 
     def __call__(self, compute: Callable, feed: dict[str, np.ndarray]) -> list[np.ndarray]:

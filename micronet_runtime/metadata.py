@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from .errors import InputError
+from .shown import shown
 
 KEY, FORMAT = 'micronet_mm', 1
 MOST = 20  # classes that people care to read
@@ -138,7 +139,7 @@ def _parsed(given: dict) -> Metadata:
 def names_of(given: Any) -> tuple[str, ...]:
     """Names of classes as text; a single text is no list of them."""
     if not isinstance(given, list):
-        raise ValueError(f'classes is {given!r}')
+        raise ValueError(f'classes is {shown(given)}')
     return tuple(map(str, given))
 
 
@@ -147,14 +148,14 @@ def check_preprocess(task: str, given: Any) -> None:
     if task == 'features':
         return
     if not isinstance(given, list if task == 'classification' else dict):
-        raise ValueError(f'preprocess is {given!r}')
+        raise ValueError(f'preprocess is {shown(given)}')
     if task == 'detection':
         _, _ = given['scale']
 
 
 def one_of(value: Any, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
-        raise ValueError(f'{value!r} is none of {", ".join(allowed)}')
+        raise ValueError(f'{shown(value)} is none of {", ".join(allowed)}')
     return value
 
 

@@ -12,6 +12,7 @@ from .errors import InputError, MissingInputError
 from .metadata import KEY, Metadata, parse
 from .onnx import open_onnx
 from .plan import PlanSession, is_plan
+from .shown import shown
 
 SERVED_BY = {'classification': 'Classifier', 'detection': 'Detector', 'keypoints': 'PoseEstimator', 'features': 'Model'}
 
@@ -41,9 +42,11 @@ class Model:
 
     def __init__(self, path: Union[str, Path], threads: Optional[int] = None,
                  providers: Optional[Sequence[Any]] = None) -> None:
+        if not isinstance(path, (str, os.PathLike)):
+            raise InputError(f'{shown(path)} is no path of a model; name an exported ONNX file or plan.')
         self.path, self.opened = str(path), (os.path.abspath(path), threads, providers)
         if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
-            raise InputError(f'threads is {threads!r}; give a number from 1, or None for the default.')
+            raise InputError(f'threads is {shown(threads)}; give a number from 1, or None for the default.')
         self.session, description, inputs, self.outputs = open_session(self.path, threads, providers)
         self.metadata: Metadata = parse(description, self.path)
         self.takes_extent = 'extent' in inputs
@@ -78,7 +81,7 @@ class Model:
         if wanted is None:
             return fixed or 1
         if isinstance(wanted, bool) or not isinstance(wanted, int) or wanted < 1:
-            raise InputError(f'batch_size is {wanted!r}; give a number from 1.')
+            raise InputError(f'batch_size is {shown(wanted)}; give a number from 1.')
         if fixed not in (None, wanted):
             raise InputError(f'batch_size is {wanted}, and {self.path} takes {fixed} at once; leave it out, or export '
                              'the model with the batch left open.')

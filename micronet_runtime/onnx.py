@@ -4,6 +4,7 @@ from types import ModuleType
 from typing import Any, Optional
 
 from .errors import InputError
+from .shown import one_line, shown
 
 
 def open_onnx(path: str, threads: Optional[int], providers: Optional[Sequence[Any]]) -> Any:
@@ -26,7 +27,7 @@ def open_onnx(path: str, threads: Optional[int], providers: Optional[Sequence[An
     try:
         return onnxruntime.InferenceSession(path, options, providers=providers)
     except Exception as error:  # its errors have no base of their own
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = one_line(str(error).partition('\n')[0] or type(error).__name__)
         raise InputError(f'{path} is no model that ONNX Runtime {onnxruntime.__version__} can read ({reason}); export '
                          'it anew, or update onnxruntime.') from None
 
@@ -37,10 +38,10 @@ def check_providers(onnxruntime: ModuleType, providers: Optional[Sequence[Any]])
         return ['CPUExecutionProvider']
     there = onnxruntime.get_available_providers()
     if not isinstance(providers, (list, tuple)):
-        raise InputError(f'providers is {providers!r}; give a list of {", ".join(there)}.')
+        raise InputError(f'providers is {shown(providers)}; give a list of {", ".join(there)}.')
     for provider in providers:
         name = provider[0] if isinstance(provider, (tuple, list)) and provider else provider  # with options behind it
         if name not in there:
-            raise InputError(f'{name!r} is no provider of this ONNX Runtime; give of {", ".join(there)}, or install '
-                             'the build that has it.')
+            raise InputError(f'{shown(name)} is no provider of this ONNX Runtime; give of {", ".join(there)}, or '
+                             'install the build that has it.')
     return list(providers)

@@ -17,6 +17,7 @@ import numpy as np
 
 from .decoding import decoder_of
 from .errors import PlanError
+from .shown import shown
 
 MAGIC, HEADER = b'MICRONET', struct.Struct('<8q')
 LIBRARY, WANTED = 'libmicronet_plan.so', 'MICRONET_PLAN_LIBRARY'
@@ -80,7 +81,8 @@ class PlanSession:
             self.decoder = decoder_of(given, self.shape_of)
             told = [(3, *given['input']['size'])], [(*shape, 1, 1)[:3] for shape in self.shape_of.values()]
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as reason:
-            raise PlanError(f'what {path} says of itself cannot be understood ({reason!r}); export it anew.') from None
+            raise PlanError(f'what {path} says of itself cannot be understood ({shown(reason)}); export it '
+                            'anew.') from None
         if shapes != list(told):
             raise PlanError(f'{path} has other inputs or outputs than it says; export it anew.')
         self.inputs, self.outputs = list(self.decoder.inputs), list(self.decoder.outputs)

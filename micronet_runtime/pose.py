@@ -10,6 +10,7 @@ from .model import File, Model
 from .predictor import Predictor, in_batches
 from .preprocess import pack
 from .results import People, Person
+from .shown import shown
 from .sources import Frame, Source, read
 
 
@@ -87,7 +88,7 @@ def check_boxes(boxes: Any) -> np.ndarray:
     try:
         array = np.asarray(boxes, np.float32)
     except (TypeError, ValueError):
-        raise InputError(f'{boxes!r} are no boxes; give them in shape (M, 4).') from None
+        raise InputError(f'{shown(boxes)} are no boxes; give them in shape (M, 4).') from None
     if array.size == 0:
         return array.reshape(0, 4)
     if array.ndim != 2 or array.shape[1] != 4:

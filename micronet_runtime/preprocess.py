@@ -8,6 +8,7 @@ import numpy as np
 
 from .errors import InputError
 from .metadata import Metadata
+from .shown import shown
 
 Size = tuple[int, int]
 THIN = 64  # times as long as wide: such an image grows to gigabytes when its short edge is enlarged
@@ -53,8 +54,8 @@ def apply_steps(image: np.ndarray, steps: Sequence[dict]) -> np.ndarray:
     for step in steps:
         for name, value in step.items():
             if name not in STEPS:
-                raise InputError(f'the file asks for the unknown step {name!r} ({", ".join(STEPS)} are known); update '
-                                 'micronet_runtime.')
+                raise InputError(f'the file asks for the unknown step {shown(name)} ({", ".join(STEPS)} are known); '
+                                 'update micronet_runtime.')
             image = STEPS[name](image, value)
     return image
 

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from .errors import InputError, MissingInputError
+from .shown import shown
 from .whole import is_whole
 
 Source = Union[str, Path, np.ndarray, int, list]
@@ -17,6 +18,7 @@ IMAGES = ('.avif', '.bmp', '.dib', '.gif', '.jfif', '.jp2', '.jpe', '.jpeg', '.j
           '.ppm', '.ras', '.tif', '.tiff', '.webp')
 VIDEOS = ('.3gp', '.avi', '.flv', '.m4v', '.mjpeg', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.ogv', '.ts', '.webm',
           '.wmv')
+MOST_FRAMES_A_SECOND, MOST_DAMAGED = 1000, 3000
 log = logging.getLogger('micronet_runtime')  # goes to stderr unless the program has it otherwise
 
 
@@ -64,8 +66,8 @@ def list_inputs(source: Source) -> list[Input]:
         if isinstance(given, np.ndarray):
             found.append(Input(index, checked(given)))
         elif not isinstance(given, (str, Path)):
-            raise InputError(f'{given!r} is no source; give a path, an array, a list of these, or the number of one '
-                             'camera by itself.')
+            raise InputError(f'{shown(given)} is no source; give a path, an array, a list of these, or the number of '
+                             'one camera by itself. A picture in memory is decoded by cv2.imdecode.')
         elif Path(given).is_dir():
             found += [Input(str(file), str(file)) for file in sorted(Path(given).iterdir())
                       if file.suffix.lower() in IMAGES and not file.is_dir() and not file.name.startswith('.')]
@@ -75,8 +77,12 @@ def list_inputs(source: Source) -> list[Input]:
             camera = ' For a camera add --camera; in Python its number is an int.' if str(given).isdigit() else ''
             raise MissingInputError(f'{given} does not exist; name an image, a video or a folder of images.{camera}')
     if not found:
-        raise InputError(f'{source} holds no image; name an image, a video or a folder of images.')
+        raise InputError(f'{name_of(source)} holds no image; name an image, a video or a folder of images.')
     return found
+
+
+def name_of(source: Source) -> str:
+    return str(source) if isinstance(source, (str, Path)) else shown(source)
 
 
 def is_camera(source: Any) -> bool:
@@ -102,11 +108,13 @@ def read(source: Source) -> Iterator[Frame]:
     return read_inputs(list_inputs(source), source)
 
 
-def read_inputs(inputs: list[Input], source: Source) -> Iterator[Frame]:
+def read_inputs(inputs: list[Input], source: Source, faults: Optional[list[str]] = None) -> Iterator[Frame]:
+    """The images of inputs; videos that end early are named on stderr, and in the list of faults."""
+    faults = [] if faults is None else faults
     read_any, alone = False, len(inputs) == 1 and not (isinstance(source, (str, Path)) and Path(source).is_dir())
     for each in inputs:
         try:
-            for frame in _frames(each):
+            for frame in _frames(each, faults):
                 read_any = True
                 yield frame
         except InputError as error:
@@ -114,12 +122,12 @@ def read_inputs(inputs: list[Input], source: Source) -> Iterator[Frame]:
                 raise
             log.warning('%s and is skipped', str(error).partition(';')[0])
     if not read_any:
-        raise InputError(f'{source} holds no image that can be read; see the lines above.')
+        raise InputError(f'{name_of(source)} holds no image that can be read; see the lines above.')
 
 
-def _frames(each: Input) -> Iterator[Frame]:
+def _frames(each: Input, faults: list[str]) -> Iterator[Frame]:
     if each.moves:
-        yield from _video(each)
+        yield from _video(each, faults)
     else:
         yield Frame(each.name, None, each.given if isinstance(each.given, np.ndarray) else load(each.given))
 
@@ -132,7 +140,7 @@ def load(path: Union[str, Path]) -> np.ndarray:
         InputError: if it is broken or cut off.
     """
     if not isinstance(path, (str, Path)):
-        raise InputError(f'{path!r} is no image; give a path or an array.')
+        raise InputError(f'{shown(path)} is no image; give a path, or an array that cv2.imdecode made of bytes.')
     if not Path(path).exists():
         raise MissingInputError(f'the image {path} does not exist; name one that does.')
     try:
@@ -148,16 +156,41 @@ def load(path: Union[str, Path]) -> np.ndarray:
     return image
 
 
-def _video(each: Input) -> Iterator[Frame]:
+def _video(each: Input, faults: list[str]) -> Iterator[Frame]:
+    """The frames of a video. OpenCV tells neither that one is cut off nor that a part of it is damaged."""
     video = cv2.VideoCapture(each.given)
     try:
-        rate, number = video.get(cv2.CAP_PROP_FPS) or None, 0
-        while (read := video.read())[0]:
-            yield Frame(each.name, number, read[1], rate)
-            number += 1
+        rate, number, promised = rate_of(video), 0, promised_frames(video, each)
+        while True:
+            there, pixels = video.read()
+            if not there and not skip_damage(video, promised - number):
+                break
+            if there:
+                yield Frame(each.name, number, pixels, rate)
+                number += 1
     finally:
         video.release()
+    if 0 < number < promised - max(2, promised // 50):  # containers estimate
+        faults.append(f'{number} of about {promised} frames of {each.name} could be read: it may be cut off or damaged')
+        log.warning('%s', faults[-1])
     if not number and is_camera(each.given):
         raise InputError(f'{each.name} gives no images; name one that is there and that no other program uses.')
     if not number:
         raise InputError(f'the video {each.name} cannot be decoded; name another one.')
+
+
+def rate_of(video: cv2.VideoCapture) -> Optional[float]:
+    """Frames a second; None where the container tells no number that can be."""
+    rate = video.get(cv2.CAP_PROP_FPS)
+    return rate if 0 < rate <= MOST_FRAMES_A_SECOND else None  # NaN is neither
+
+
+def promised_frames(video: cv2.VideoCapture, each: Input) -> int:
+    """How many frames the container says it has; 0 where it does not, as streams and cameras."""
+    count = video.get(cv2.CAP_PROP_FRAME_COUNT)
+    return int(count) if isinstance(each.given, str) and '://' not in each.given and 0 < count < 1e9 else 0
+
+
+def skip_damage(video: cv2.VideoCapture, left: int) -> bool:
+    """Go past frames that cannot be decoded to the next that can; False if there is none among those that are left."""
+    return any(video.grab() for _ in range(min(left, MOST_DAMAGED)))

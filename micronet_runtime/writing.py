@@ -15,6 +15,7 @@ import numpy as np
 from .errors import InputError
 from .sources import Frame, Input
 
+SMALLEST_FILM = 300  # bytes; a header without any frame is less
 COLORS = ('.bmp', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')  # files that OpenCV writes colors to
 CODECS = {'.avi': 'MJPG', '.m4v': 'mp4v', '.mkv': 'mp4v', '.mov': 'mp4v', '.mp4': 'mp4v'}
 
@@ -83,16 +84,31 @@ class Film:
         if self.video is None:
             self.whole = written_whole(self.path)
             height, width = drawn.shape[:2]
-            self.video = cv2.VideoWriter(str(self.whole.__enter__()), cv2.VideoWriter_fourcc(*CODECS[self.path.suffix]),
-                                         frame.rate or 25, (width, height))
+            self.temporary, self.size = self.whole.__enter__(), (width, height)
+            self.video = cv2.VideoWriter(str(self.temporary), cv2.VideoWriter_fourcc(*CODECS[self.path.suffix]),
+                                         encoded_rate(frame.rate), self.size)
             if not self.video.isOpened():
                 raise InputError(f'{self.path} cannot be encoded by this OpenCV; leave the drawing out.')
-        self.video.write(drawn)
+        # OpenCV leaves out frames of another size, and says nothing.
+        self.video.write(drawn if drawn.shape[1::-1] == self.size else cv2.resize(drawn, self.size))
 
     def close(self, *error: Any) -> None:
-        if self.video is not None:
-            self.video.release()
-            self.whole.__exit__(*error)
+        if self.video is None:
+            return
+        self.video.release()
+        self.video = None
+        if error[0] is None and self.temporary.stat().st_size < SMALLEST_FILM:
+            failed = InputError(f'{self.path} cannot be encoded by this OpenCV; leave the drawing out.')
+            self.whole.__exit__(InputError, failed, None)
+            raise failed
+        self.whole.__exit__(*error)
+
+
+def encoded_rate(rate: Optional[float]) -> float:
+    """Frames a second that MPEG-4 can hold, whose clock has at most 65,535 ticks: 119.877 becomes 119.88."""
+    rate = rate or 25
+    return next(near for near, digits in ((round(rate, digits), digits) for digits in (3, 2, 1, 0))
+                if near * 10**digits <= 65535)
 
 
 class Drawings:

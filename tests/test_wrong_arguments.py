@@ -180,6 +180,7 @@ TABLE = {
     'hooks.PreemptionHook': (dict(), dict(signals=Wrong('such as SIGTERM or SIGUSR1', (
         ['SIGNOTHING'], [3], 'SIGTERM', [])))),
     'hooks.SafeCheckpointHook': (dict(), dict(kwargs="MMEngine's CheckpointHook reads them")),
+    'hooks.ResumeConfigHook': (dict(), dict()),
     'hooks.WarmUpHook': (dict(), dict()),
     'optim_wrapper.Bf16OptimWrapper': (dict(), dict(
         optimizer="MMEngine's OptimWrapper reads it", accumulative_counts="MMEngine's OptimWrapper reads it",
@@ -189,6 +190,7 @@ TABLE = {
     'deploy.switch_to_deploy': (dict(model=nn.ReLU()), dict(
         model=MODULE, engine=Wrong("must be 'pytorch' or 'native'", ('onnx', None, 3)),
         weights=Wrong("must be one of ('float32',)", ('int8', None, 3)))),
+    'deploy.refresh_plans': (dict(model=nn.ReLU()), dict(model=MODULE)),
     'hub.list_models': (dict(), dict(pattern=TEXT)),
     'hub.create_model': (dict(name='micronet_m0'), dict(
         name=Wrong('micronet_m0', ('micronet_m9', 'm0', '')), pretrained=Wrong('path of a checkpoint', (True, 3)),
@@ -198,7 +200,8 @@ TABLE = {
                              pose_weights='a'), dict(
         source=ELSEWHERE, detector=FILE, detector_weights=FILE, pose=FILE, pose_weights=FILE, out_dir=FILE.but(None),
         person=NATURAL, box_threshold=SHARE, keypoint_threshold=SHARE, device=Wrong(
-            "such as 'cpu' or 'cuda:0'", ('gpu', 'cuda:99', [])), checking='a context for errors, free')),
+            "such as 'cpu' or 'cuda:0'", ('gpu', 'cuda:99', [])), checking='a context for errors, free',
+        faults='a list that is filled')),
     'analysis.count': (dict(model=nn.Conv2d(3, 3, 1)), dict(
         model=MODULE, height=COUNT, width=COUNT, channels=COUNT, inputs=IMAGES)),
     'checkpoint.allow_named': (dict(), dict(names=Wrong('full names such as', (['a.b'], ['torch.nothing'])))),

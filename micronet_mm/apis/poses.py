@@ -22,7 +22,10 @@ from micronet_mm.checkpoint.atomic import make_folder, refuse_to_overwrite
 from micronet_mm.datasets import LoadImageOrSkip
 from micronet_mm.engine.cli import read_config
 from micronet_mm.engine.preflight import find_dicts, require
-from micronet_runtime.sources import VIDEOS, Input, is_camera, list_inputs
+from micronet_runtime.errors import InputError
+from micronet_runtime.shown import shown
+from micronet_runtime.sources import VIDEOS, Input, is_camera, list_inputs, name_of, read_inputs
+from micronet_runtime.writing import CODECS, Film
 
 Source = Union[str, Path, np.ndarray, list]
 COLOURS = ('.bmp', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')  # files that OpenCV writes colours to
@@ -77,7 +80,8 @@ def find_poses(source: Source,
                box_threshold: float = 0.3,
                keypoint_threshold: float = 0.3,
                device: Optional[str] = None,
-               checking: Callable[[], AbstractContextManager] = nullcontext) -> list[dict]:
+               checking: Callable[[], AbstractContextManager] = nullcontext,
+               faults: Optional[list[str]] = None) -> list[dict]:
     """Find people and their keypoints.
 
     Args:
@@ -96,6 +100,7 @@ def find_poses(source: Source,
         device: such as 'cuda:0'; by default what there is.
         checking: makes the context in which what was given is checked, so that a program can tell its user's mistakes
             from other errors.
+        faults: gets a line for each video of which not all frames could be read, or that could not be drawn.
 
     Returns:
         For each image or frame, sorted within a folder, a dict of 'image' (its path, or its place in the list if it is
@@ -109,6 +114,7 @@ def find_poses(source: Source,
         CheckpointError: if a checkpoint cannot be read.
     """
     register_all_modules(init_default_scope=False)
+    faults = [] if faults is None else faults
     with checking():
         check('find_poses', KINDS, dict(
             detector=detector, detector_weights=detector_weights, pose=pose, pose_weights=pose_weights, out_dir=out_dir,
@@ -130,24 +136,20 @@ def find_poses(source: Source,
     infer = PeopleInferencer(pose, pose_weights, device, det_model=detector, det_weights=detector_weights,
                              det_cat_ids=[person])
     found = [result for each in inputs for result in
-             find_in(each.name, each.given, infer, out_dir, bbox_thr=box_threshold, kpt_thr=keypoint_threshold)]
+             find_in(each.name, each.given, infer, out_dir, faults, bbox_thr=box_threshold, kpt_thr=keypoint_threshold)]
     with checking():
         if not found:
-            raise ValueError(f'{source} holds no image that can be read; see the warnings above.')
+            raise ValueError(f'{name_of(source)} holds no image that can be read; see the warnings above.')
     return found
 
 
 def find_in(name: Union[str, int], image: Union[str, np.ndarray], infer: PeopleInferencer, out_dir: Optional[str],
-            **thresholds: float) -> Iterator[dict]:
+            faults: list[str], **thresholds: float) -> Iterator[dict]:
     """The result of an image, those of a video's frames, or none and a warning for what cannot be read."""
     options = dict(thresholds, draw_bbox=True)
     if is_video(image):
-        # The slash, since mmpose takes a folder with a dot in its name for a file.
-        frame = -1
-        for frame, result in enumerate(infer(image, vis_out_dir=f'{out_dir}/' if out_dir else '', **options)):
-            yield dict(image=name, frame=frame, people=people_of(result))
-        if frame < 0:
-            print_log(f'the video {name} cannot be decoded and is skipped', 'current', logging.WARNING)
+        film = Film(Path(out_dir) / drawing_of(name)) if out_dir else None
+        yield from find_in_video(name, image, infer, film, faults, options)
         return
     if isinstance(image, str):
         image = (LoadImageOrSkip().transform(dict(img_path=image)) or {}).get('img')
@@ -156,6 +158,24 @@ def find_in(name: Union[str, int], image: Union[str, np.ndarray], infer: PeopleI
         if out_dir:
             mmcv.imwrite(mmcv.rgb2bgr(result['visualization'][0]), str(Path(out_dir) / drawing_of(name)))
         yield dict(image=name, people=people_of(result))
+
+
+def find_in_video(name: Union[str, int], video: str, infer: PeopleInferencer, film: Optional[Film], faults: list[str],
+                  options: dict) -> Iterator[dict]:
+    try:
+        for frame in read_inputs([Input(name, str(video))], video, faults):
+            result, = infer([frame.pixels], return_vis=film is not None, **options)
+            yield dict(image=name, frame=frame.frame, people=people_of(result))
+            if film is not None:
+                try:
+                    film.add(frame, mmcv.rgb2bgr(result['visualization'][0]))
+                except InputError as error:  # what is found is worth more
+                    faults.append(str(error).partition(';')[0])
+                    film = None
+    except InputError:
+        print_log(f'the video {name} cannot be decoded and is skipped', 'current', logging.WARNING)
+    if film is not None:
+        film.close(None, None, None)
 
 
 def list_pictures(source: Source) -> list[Input]:
@@ -167,8 +187,8 @@ def list_pictures(source: Source) -> list[Input]:
     """
     for given in source if isinstance(source, (list, tuple)) else [source]:
         if is_camera(given) or (isinstance(given, str) and given.isdigit() and not Path(given).exists()):
-            raise FileNotFoundError(f'{given!r} does not exist; name an image, a video or a folder of images. Cameras '
-                                    'are for python -m micronet_runtime, with --camera.')
+            raise FileNotFoundError(f'{shown(given)} does not exist; name an image, a video or a folder of images. '
+                                    'Cameras are for python -m micronet_runtime, with --camera.')
     return list_inputs(source)
 
 
@@ -181,7 +201,7 @@ def check_device(device: Optional[str]) -> None:
     try:
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError, TypeError) as error:
-        raise ValueError(f"the device {device!r} cannot be used ({str(error).splitlines()[0]}); name one that is "
+        raise ValueError(f"the device {shown(device)} cannot be used ({str(error).splitlines()[0]}); name one that is "
                          "there, such as 'cpu' or 'cuda:0'.") from None
 
 
@@ -200,8 +220,8 @@ def check_models(detector: str, pose: str, person: int) -> tuple[Config, Config]
     dataset = configs[0].test_dataloader.get('dataset') or {}
     names = (dataset.get('metainfo') or {}).get('classes') or ()
     if not isinstance(names, str) and person < len(names) and names[person] != 'person':
-        print_log(f'label {person} of the detector {detector} is {names[person]!r}: that is what people are looked for '
-                  'under; another label can be given as person.', 'current', logging.WARNING)
+        print_log(f'label {person} of the detector {detector} is {shown(names[person])}: that is what people are '
+                  'looked for under; another label can be given as person.', 'current', logging.WARNING)
     return configs
 
 
@@ -236,7 +256,9 @@ def check_drawings(inputs: list[Input], out_dir: str) -> None:
 def drawing_of(name: Union[str, int]) -> str:
     """What the file is called in which an input is drawn."""
     file = Path(f'{name:06}.jpg' if isinstance(name, int) else name)
-    return file.name if is_video(file) or file.suffix.lower() in COLOURS else f'{file.name}.png'
+    if is_video(file):
+        return file.name if file.suffix in CODECS else f'{file.name}.mp4'
+    return file.name if file.suffix.lower() in COLOURS else f'{file.name}.png'
 
 
 def people_of(result: dict) -> list[dict]:

@@ -1,6 +1,7 @@
 """Find people with a detector and draw their poses: in an image, a folder of images or a video."""
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from micronet_mm.checkpoint.atomic import make_folder_of, refuse_to_overwrite, write_text_atomically
@@ -26,9 +27,12 @@ def main() -> None:
             pictures = [each.name for each in list_pictures(args.source)]
             refuse_to_overwrite(args.json, *args.detector, *args.pose, *pictures)
             make_folder_of(args.json)
+    faults: list[str] = []
     found = find_poses(args.source, *args.detector, *args.pose, out_dir=args.out_dir, person=args.person,
                        box_threshold=args.box_threshold, keypoint_threshold=args.keypoint_threshold,
-                       device=args.device, checking=one_line_errors)
+                       device=args.device, checking=one_line_errors, faults=faults)
     if args.json:
         write_text_atomically(json.dumps(found), args.json)
     print(f'{sum(len(each["people"]) for each in found)} people in {len(found)} images, drawn in {args.out_dir}')
+    if faults:
+        sys.exit(f'error: {"; ".join(faults)}. What was found before that is written.')

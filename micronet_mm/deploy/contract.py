@@ -9,6 +9,7 @@ from typing import Any, Optional
 from mmengine.config import Config
 from torch import nn
 
+from micronet_mm.arguments import shown
 from micronet_mm.datasets.class_names import class_names, read_names
 
 KEY = 'micronet_mm'
@@ -25,7 +26,7 @@ def task_of(cfg: Config) -> str:
     tasks = dict(mmpretrain='classification', mmdet='detection', mmpose='keypoints')
     scope = cfg.get('default_scope')
     if scope not in tasks:
-        raise ValueError(f'default_scope={scope!r} of the config is none of {sorted(tasks)}, whose models can be '
+        raise ValueError(f'default_scope={shown(scope)} of the config is none of {sorted(tasks)}, whose models can be '
                          'exported.')
     return tasks[scope]
 

@@ -17,7 +17,7 @@ from mmcv.cnn import ConvModule
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from micronet_mm.arguments import checked, instance, one_of
+from micronet_mm.arguments import checked, instance, one_of, shown
 from micronet_mm.layers import (
     Activation,
     Chain,
@@ -84,9 +84,9 @@ def switch_to_deploy(model: nn.Module, engine: str = 'pytorch', weights: str = '
 def check_engine(engine: str, weights: str) -> None:
     """Raise ValueError if there is no such engine, or no such type of weights for it."""
     if engine not in ENGINES:
-        raise ValueError(f'engine={engine!r} must be one of {ENGINES}.')
+        raise ValueError(f'engine={shown(engine)} must be one of {ENGINES}.')
     if weights not in WEIGHTS_OF[engine]:
-        raise ValueError(f'weights={weights!r} of engine={engine!r} must be one of {WEIGHTS_OF[engine]}.')
+        raise ValueError(f'weights={shown(weights)} of engine={shown(engine)} must be one of {WEIGHTS_OF[engine]}.')
 
 
 def native_parts(model: nn.Module) -> list[nn.Module]:

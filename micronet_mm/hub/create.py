@@ -5,7 +5,7 @@ from typing import Any, Union
 
 from torch import nn
 
-from micronet_mm.arguments import FLAG, INTEGER, TEXT, checked, either, optional, several
+from micronet_mm.arguments import FLAG, INTEGER, TEXT, checked, either, optional, several, shown
 from micronet_mm.models import ARCHS
 
 from .features import FeatureMaps, Indices
@@ -38,7 +38,7 @@ def default_cfg(name: str) -> dict[str, Any]:
 def arch_of(name: str) -> str:
     """The arch of a name; raises ValueError for another one."""
     if name not in list_models():
-        raise ValueError(f'there is no model {name!r}; there are {", ".join(list_models())}.')
+        raise ValueError(f'there is no model {shown(name)}; there are {", ".join(list_models())}.')
     return name.removeprefix(PREFIX)
 
 

@@ -6,7 +6,7 @@ import torch
 from mmengine.model import initialize
 from torch import Tensor, nn
 
-from micronet_mm.arguments import COUNT, SHARE, TEXT, check, checked, whole
+from micronet_mm.arguments import COUNT, SHARE, TEXT, check, checked, shown, whole
 from micronet_mm.layers import ScriptableModule, SpatialAttention
 from micronet_mm.models import MicroNet, MicroNetClassifier, MicroStem, get_arch
 
@@ -131,8 +131,8 @@ class TimmMicroNet(nn.Module):
         """
         global_pool = self.global_pool if global_pool is None else global_pool
         if num_classes < 0 or global_pool not in ('avg', '') or (num_classes and not global_pool):
-            raise ValueError(f"num_classes={num_classes}, global_pool={global_pool!r}: MicroNet's classifier pools by "
-                             "'avg'; '' leaves the feature map as it is, with num_classes=0.")
+            raise ValueError(f"num_classes={num_classes}, global_pool={shown(global_pool)}: MicroNet's classifier "
+                             "pools by 'avg'; '' leaves the feature map as it is, with num_classes=0.")
         self.num_classes, self.global_pool = num_classes, global_pool
         self.head.reset(num_classes, global_pool, next(self.backbone.parameters()))
 
@@ -167,7 +167,7 @@ class TimmMicroNet(nn.Module):
             intermediates_only: return the list of feature maps alone.
         """
         if output_fmt != 'NCHW':
-            raise ValueError(f"output_fmt={output_fmt!r}: feature maps of MicroNet are 'NCHW'.")
+            raise ValueError(f"output_fmt={shown(output_fmt)}: feature maps of MicroNet are 'NCHW'.")
         if stop_early and not intermediates_only:
             raise ValueError('stop_early leaves out the last stage, so it needs intermediates_only.')
         taken = take_indices(indices, len(self.feature_info))

@@ -3,7 +3,7 @@ from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any, Mapping, Optional, Union
 
-from micronet_mm.arguments import COUNT, FLAG, NUMBER, ODD, Kind, check, one_of, optional, several
+from micronet_mm.arguments import COUNT, FLAG, NUMBER, ODD, Kind, check, one_of, optional, several, shown
 
 Pair = tuple[int, int]
 
@@ -132,7 +132,7 @@ def _from_mapping(cls: type, what: str, given: Mapping[str, Any]) -> Any:
     known = {field.name for field in fields(cls)}
     unknown = sorted(set(given) - known)
     if unknown:
-        raise ValueError(f'{what} has no field {unknown[0]!r}; its fields are {sorted(known)}.')
+        raise ValueError(f'{what} has no field {shown(unknown[0])}; its fields are {sorted(known)}.')
     try:
         return cls(**given)
     except TypeError as error:
@@ -155,7 +155,7 @@ def get_arch(arch: Union[str, Arch, Mapping[str, Any]]) -> Arch:
     """
     if isinstance(arch, str):
         if arch.lower() not in ARCHS:
-            raise ValueError(f'arch={arch!r} is unknown; use one of {sorted(ARCHS)}, or a table of your own '
+            raise ValueError(f'arch={shown(arch)} is unknown; use one of {sorted(ARCHS)}, or a table of your own '
                              '(micronet_mm.models.Arch, or its fields as a dict).')
         return ARCHS[arch.lower()]
     if isinstance(arch, Mapping):
@@ -174,7 +174,7 @@ def get_arch(arch: Union[str, Arch, Mapping[str, Any]]) -> Arch:
 
 def _check_row(index: int, row: Row) -> None:
     check(f'row {index} of the arch', ROW, vars(row))
-    where = f'row {index} of the arch ({row.kind!r}, {row.channels} channels)'
+    where = f'row {index} of the arch ({shown(row.kind)}, {row.channels} channels)'
     if row.kind == 'E' and row.stride != 1:
         raise ValueError(f"{where}: stride={row.stride} is not allowed; it is 1 in an 'E'.")
     if row.kind != 'E' and (row.kernel is None or row.expansion is None):

@@ -4,7 +4,7 @@ from typing import Any, Optional, Sequence
 from mmengine.registry import MODELS
 from torch import nn
 
-from micronet_mm.arguments import COUNT, FLAG, NORM, ODD, SETTINGS, checked, optional, several
+from micronet_mm.arguments import COUNT, FLAG, NORM, ODD, SETTINGS, checked, optional, several, shown
 from micronet_mm.layers import (
     Activation,
     Chain,
@@ -34,7 +34,7 @@ def shift_max_layer(channels: int, groups: int, reduction: int, coefficients: st
         return StaticShiftMax(channels, groups, **settings)
     if coefficients == 'dynamic':
         return DynamicShiftMax(channels, groups, reduction=reduction, **settings)
-    raise ValueError(f"coefficients={coefficients!r} of Shift-Max must be 'dynamic' or 'static'.")
+    raise ValueError(f"coefficients={shown(coefficients)} of Shift-Max must be 'dynamic' or 'static'.")
 
 
 def activation(dynamic: bool, channels: int, groups: int, reduction: int, shift_max: dict) -> nn.Module:

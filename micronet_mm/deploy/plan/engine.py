@@ -16,6 +16,7 @@ from torch.nn.modules import module as of_all
 from torch.nn.modules.dropout import _DropoutNd
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from micronet_mm.arguments import checked, instance
 from micronet_mm.ops.compiled import PLAN, BuildError, is_off, load
 from micronet_mm.ops.watched import is_watched
 
@@ -309,6 +310,7 @@ def forget(network: nn.Module, _: Any) -> None:
         network.forward.forget()
 
 
+@checked(model=instance(nn.Module, 'a module'))
 def refresh_plans(model: nn.Module) -> None:
     """Have native code of a model take its weights and layers anew at the next call.
 
