@@ -162,6 +162,7 @@ def find_in(name: Union[str, int], image: Union[str, np.ndarray], infer: PeopleI
 
 def find_in_video(name: Union[str, int], video: str, infer: PeopleInferencer, film: Optional[Film], faults: list[str],
                   options: dict) -> Iterator[dict]:
+    """The results of a video's frames. What is found is worth more than its drawing, which may fail."""
     try:
         for frame in read_inputs([Input(name, str(video))], video, faults):
             result, = infer([frame.pixels], return_vis=film is not None, **options)
@@ -169,13 +170,16 @@ def find_in_video(name: Union[str, int], video: str, infer: PeopleInferencer, fi
             if film is not None:
                 try:
                     film.add(frame, mmcv.rgb2bgr(result['visualization'][0]))
-                except InputError as error:  # what is found is worth more
+                except InputError as error:
                     faults.append(str(error).partition(';')[0])
                     film = None
     except InputError:
         print_log(f'the video {name} cannot be decoded and is skipped', 'current', logging.WARNING)
-    if film is not None:
-        film.close(None, None, None)
+    try:
+        if film is not None:
+            film.close(None, None, None)
+    except InputError as error:
+        faults.append(str(error).partition(';')[0])
 
 
 def list_pictures(source: Source) -> list[Input]:
