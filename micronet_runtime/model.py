@@ -16,6 +16,8 @@ from .shown import shown
 
 SERVED_BY = {'classification': 'Classifier', 'detection': 'Detector', 'keypoints': 'PoseEstimator', 'features': 'Model'}
 
+MOST_THREADS = 1024
+
 File = Union[str, Path, 'Model']  # what tasks take
 
 
@@ -45,8 +47,10 @@ class Model:
         if not isinstance(path, (str, os.PathLike)):
             raise InputError(f'{shown(path)} is no path of a model; name an exported ONNX file or plan.')
         self.path, self.opened = str(path), (os.path.abspath(path), threads, providers)
-        if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
-            raise InputError(f'threads is {shown(threads)}; give a number from 1, or None for the default.')
+        is_number = isinstance(threads, int) and not isinstance(threads, bool)
+        if threads is not None and not (is_number and 1 <= threads <= MOST_THREADS):
+            raise InputError(f'threads is {shown(threads)}; give a number from 1 to {MOST_THREADS}, or None for the '
+                             'default.')
         self.session, description, inputs, self.outputs = open_session(self.path, threads, providers)
         self.metadata: Metadata = parse(description, self.path)
         self.takes_extent = 'extent' in inputs

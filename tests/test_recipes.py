@@ -7,6 +7,7 @@ from mmengine.registry import MODELS
 CONFIGS = ROOT / 'configs'
 ROBUST = [
     dict(type='EpochSeedHook'),
+    dict(type='ResumeConfigHook'),
     dict(type='PreemptionHook'),
     dict(type='InvalidLossHook'),
     dict(type='WarmUpHook'),

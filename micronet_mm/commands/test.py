@@ -18,6 +18,7 @@ from micronet_mm.engine.cli import (
     one_line_errors,
     one_line_stops,
 )
+from micronet_mm.engine.gloo import leave_processes
 from micronet_mm.engine.preflight import find_dicts, require
 
 # Engine and type of weights.
@@ -84,5 +85,6 @@ def main() -> None:
     try:
         with one_line_stops():
             runner.test()
+            leave_processes()
     except UnreadableImageError as error:  # from a worker it comes with a traceback in front
         sys.exit(f'error: {str(error).strip().rpartition("UnreadableImageError: ")[2]}')

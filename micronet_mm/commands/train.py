@@ -19,6 +19,7 @@ from micronet_mm.engine.cli import (
     one_line_errors,
     one_line_stops,
 )
+from micronet_mm.engine.gloo import leave_processes
 from micronet_mm.engine.hooks import ResumeConfigHook
 from micronet_mm.engine.preflight import require
 from micronet_mm.engine.resume import resume_newest
@@ -85,3 +86,4 @@ def main() -> None:
         if not any(isinstance(hook, ResumeConfigHook) for hook in runner.hooks):  # configs of other packages
             runner.register_hook(ResumeConfigHook())
         runner.train()
+        leave_processes()

@@ -26,6 +26,13 @@ def use_gloo(cfg: Config) -> None:
             find_unused_parameters=cfg.get('find_unused_parameters', False))
 
 
+def leave_processes() -> None:
+    """End the groups of a distributed run; a process that ends before their threads may be aborted."""
+    if dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()
+
+
 class CpuSyncBatchNorm(_BatchNorm):
     """SyncBatchNorm for processes on CPUs, where PyTorch's refuses to run.
 
