@@ -8,6 +8,7 @@ CONFIGS = ROOT / 'configs'
 ROBUST = [
     dict(type='EpochSeedHook'),
     dict(type='ResumeConfigHook'),
+    dict(type='LastBatchHook'),
     dict(type='PreemptionHook'),
     dict(type='InvalidLossHook'),
     dict(type='WarmUpHook'),

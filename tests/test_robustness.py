@@ -8,6 +8,7 @@ import time
 
 import pytest
 import torch
+from mm import call
 from toy import ENV, TRAIN, assert_same_training_state, last_line, train, write_toy
 
 from micronet_mm.datasets.loading import note_skipped
@@ -196,3 +197,65 @@ def test_a_full_disk_is_called_that(tiny_disk, tmp_path):
     kept, = tiny_disk.glob('*.pth')
     assert 'optimizer' in torch.load(kept)
     assert not any(tiny_disk.glob('.*.pth.*'))
+
+
+EVALUATED = '''
+val_dataloader = dict(
+    batch_size=4, num_workers={workers}, dataset=_base_.dataset, sampler=dict(type='DefaultSampler', shuffle=False))
+val_dataloader['dataset'] = dict(_base_.dataset, pipeline=[
+    dict(type='LoadImageOrSkip', skip=False), dict(type='{pack}')])
+val_evaluator = dict(type='ToyMetric')
+val_cfg = dict(type='ValLoop')
+default_hooks = dict(checkpoint=dict(interval=10, save_last=False))
+'''
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_an_evaluation_that_fails_loses_no_epoch(workers, tmp_path):
+    """A validation image is cut off, and checkpoints are not written every epoch."""
+    write_toy(tmp_path, EVALUATED.format(workers=workers, pack='ToyPack') + '''
+val_dataloader['dataset']['data_root'] = 'val'
+''')
+    (tmp_path / 'val').mkdir()
+    for name in ('00.jpg', '01.jpg'):
+        content = (tmp_path / 'images' / name).read_bytes()
+        (tmp_path / 'val' / name).write_bytes(content if name == '00.jpg' else content[:len(content) // 2])
+    run = train(tmp_path)
+    assert run.returncode == 1
+    assert last_line(run) == ('error: the image val/01.jpg cannot be decoded; replace it or take it out of the set. '
+                              'Checkpoints are kept: --resume goes on from the last one.')
+    assert 'Traceback' not in run.stdout
+    assert torch.load(tmp_path / 'w' / 'interrupted.pth')['meta']['epoch'] == 1
+    (tmp_path / 'val' / '01.jpg').write_bytes((tmp_path / 'images' / '01.jpg').read_bytes())
+    run = train(tmp_path, '--resume')
+    assert run.returncode == 0 and 'resumed epoch: 1, iter: 6' in run.stdout, run.stdout[-2000:]
+
+
+@pytest.mark.parametrize(('workers', 'where'), [(0, 'train'), (2, 'train'), (0, 'val')])
+def test_an_error_of_one_s_own_in_a_run_is_one_line(workers, where, tmp_path):
+    (tmp_path / 'own.py').write_text(OWN)
+    write_toy(tmp_path, EVALUATED.format(workers=workers, pack='OwnPack' if where == 'val' else 'ToyPack') + f'''
+custom_imports = dict(imports=['micronet_mm', 'toy', 'own'])
+train_dataloader = dict(num_workers={workers})
+''' + ('' if where == 'val' else '''
+train_dataloader['dataset'] = dict(_base_.dataset, pipeline=[dict(type='LoadImageOrSkip'), dict(type='OwnPack')])
+'''))
+    env = dict(ENV, PYTHONPATH=f'{ENV["PYTHONPATH"]}{os.pathsep}{tmp_path}')
+    command = TRAIN, 'toy_config.py', '--work-dir', 'w'
+    run = call(*command, cwd=tmp_path, env=env)
+    assert run.returncode == 1 and 'Traceback' not in run.stdout, run.stdout[-2000:]
+    assert last_line(run) == (f"error: KeyError: 'lable' ({tmp_path}/own.py, line 6). MICRONET_TRACEBACK=1 in the "
+                              'environment shows the traceback. Checkpoints are kept: --resume goes on from the last '
+                              'one.')
+    if workers == 0 and where == 'train':
+        run = call(*command, cwd=tmp_path, env=dict(env, MICRONET_TRACEBACK='1'))
+        assert run.returncode == 1 and 'Traceback (most recent call last)' in run.stdout
+
+
+OWN = """from mmengine.registry import TRANSFORMS
+@TRANSFORMS.register_module()
+class OwnPack:
+    def __call__(self, results):
+        label = results
+        label = results['lable']
+"""

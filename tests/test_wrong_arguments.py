@@ -176,6 +176,7 @@ TABLE = {
     'hooks.EpochSeedHook': (dict(), dict()),
     'hooks.FreezeNormHook': (dict(), dict(begin=SHARE)),
     'hooks.InvalidLossHook': (dict(), dict(interval=COUNT)),
+    'hooks.LastBatchHook': (dict(), dict()),
     'hooks.NumKeypointsHook': (dict(), dict()),
     'hooks.PreemptionHook': (dict(), dict(signals=Wrong('such as SIGTERM or SIGUSR1', (
         ['SIGNOTHING'], [3], 'SIGTERM', [])))),

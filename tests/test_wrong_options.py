@@ -210,7 +210,7 @@ def test_a_wrong_option_ends_with_one_line(tool, option, place, monkeypatch, cap
         assert re.search(allowed, line) and any(each.partition('/')[0] in line for each in given), (value, line)
 
 
-class Parsed(Exception):
+class Parsed(BaseException):
     """Carries the parser of a tool out of it."""
 
 

@@ -3,6 +3,7 @@ custom_imports = dict(imports=['micronet_mm'], allow_failed_imports=False)
 robust_hooks = [
     dict(type='EpochSeedHook'),
     dict(type='ResumeConfigHook'),
+    dict(type='LastBatchHook'),
     dict(type='PreemptionHook'),
     dict(type='InvalidLossHook'),
     dict(type='WarmUpHook'),

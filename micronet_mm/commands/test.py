@@ -1,13 +1,11 @@
 """Evaluate a checkpoint with the test set and metrics of a config: classification, detection or keypoints."""
 import argparse
-import sys
 
 from mmengine.config import Config
 from mmengine.evaluator import DumpResults
 
 from micronet_mm.checkpoint import check_fits
 from micronet_mm.checkpoint.atomic import make_folder, make_folder_of, refuse_to_overwrite
-from micronet_mm.datasets import UnreadableImageError
 from micronet_mm.deploy.hook import SwitchToDeployHook
 from micronet_mm.engine.checks import check_all
 from micronet_mm.engine.cli import (
@@ -82,9 +80,6 @@ def main() -> None:
         build_loops(runner, 'test')
     if args.out:
         runner.test_evaluator.metrics.append(DumpResults(args.out))
-    try:
-        with one_line_stops():
-            runner.test()
-            leave_processes()
-    except UnreadableImageError as error:  # from a worker it comes with a traceback in front
-        sys.exit(f'error: {str(error).strip().rpartition("UnreadableImageError: ")[2]}')
+    with one_line_stops():
+        runner.test()
+        leave_processes()

@@ -20,9 +20,12 @@ from micronet_mm.engine.cli import (
     one_line_stops,
 )
 from micronet_mm.engine.gloo import leave_processes
-from micronet_mm.engine.hooks import ResumeConfigHook
+from micronet_mm.engine.hooks import LastBatchHook, ResumeConfigHook
+from micronet_mm.engine.hooks.preemption import keeping_epoch
 from micronet_mm.engine.preflight import require
 from micronet_mm.engine.resume import resume_newest
+
+KEEPS = ' Checkpoints are kept: --resume goes on from the last one.'
 
 
 def parse_args() -> argparse.Namespace:
@@ -83,7 +86,9 @@ def main() -> None:
             elif runner._load_from and osp.isfile(runner._load_from):
                 check_fits(model, runner._load_from)
             build_loops(runner, 'train', 'val')
-        if not any(isinstance(hook, ResumeConfigHook) for hook in runner.hooks):  # configs of other packages
-            runner.register_hook(ResumeConfigHook())
-        runner.train()
+        for kind in (ResumeConfigHook, LastBatchHook):
+            if not any(isinstance(hook, kind) for hook in runner.hooks):  # configs of other packages
+                runner.register_hook(kind())
+        with one_line_stops(KEEPS), keeping_epoch(runner):
+            runner.train()
         leave_processes()

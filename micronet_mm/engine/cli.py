@@ -23,11 +23,19 @@ from mmengine.runner import Runner
 from micronet_mm.arguments import building, whole
 from micronet_mm.checkpoint import CheckpointError, allow_named
 from micronet_mm.checkpoint.atomic import DISK_FULL
+from micronet_mm.datasets import UnreadableImageError
 from micronet_mm.packaged import PACKAGE, find_config
+from micronet_runtime.shown import one_line
 
 from .errors import RunStopped
 from .pure_python import with_names
 from .settings import check_arguments
+
+TRACEBACK = 'MICRONET_TRACEBACK'
+LONGEST_LINE = 2000  # characters of a message
+# Errors of what a user gave; any other comes with its class. Those of workers are known by name.
+USUAL = FileNotFoundError, ImportError, ValueError, CheckpointError, RunStopped, UnreadableImageError
+USUAL_NAMES = {kind.__name__ for kind in USUAL}
 
 
 class Options(DictAction):
@@ -173,47 +181,94 @@ def place_of(error: BaseException) -> str:
 
     Nothing for errors of this package, which say what to do.
     """
-    def is_installed(path: Path) -> bool:
-        return not {'site-packages', 'dist-packages'}.isdisjoint(path.parts)
-
     found = []
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = Path(frame.filename)
-        if any(map(path.is_relative_to, (PACKAGE, PACKAGE.with_name('micronet_runtime')))):
+        if is_ours(path):
             break
         if path.is_file() and (is_installed(path) or not path.is_relative_to(sysconfig.get_path('stdlib'))):
             found.append((is_installed(path), f' ({path}, line {frame.lineno})'))
     return min(found, key=itemgetter(0), default=(False, ''))[1]
 
 
+def shows_tracebacks() -> bool:
+    """Whether errors shall come as they are: ``MICRONET_TRACEBACK=1`` in the environment."""
+    return os.environ.get(TRACEBACK, '0') not in ('', '0')
+
+
+def described(error: Exception) -> str:
+    """Return what an error says in one line, with its place, and with its class unless it is about what a user gave.
+
+    An error in a worker of a dataloader brings its traceback as text, which is looked through for the same.
+    """
+    text = str(error)
+    if 'Original Traceback (most recent call last)' in text:
+        said = next(line for line in reversed(text.splitlines()) if line and not line.startswith(' '))
+        name, _, message = said.partition(': ')
+        name = name.rpartition('.')[2]
+        is_usual, place = name in USUAL_NAMES, place_in(text)
+    else:
+        name, message, place, is_usual = type(error).__name__, text, place_of(error), isinstance(error, USUAL)
+    message = one_line(message, LONGEST_LINE)
+    return f'{message}{place}' if is_usual and message else (
+        f'{name}: {message}{place}. {TRACEBACK}=1 in the environment shows the traceback.')
+
+
+def place_in(text: str) -> str:
+    """As :func:`place_of`, of a traceback that is text."""
+    places = [(Path(file), line) for file, line in re.findall(r'File "([^"]+)", line (\d+)', text)]
+    if not places or is_ours(places[-1][0]):
+        return ''
+    of_user = [each for each in places if not is_installed(each[0])
+               and not each[0].is_relative_to(sysconfig.get_path('stdlib'))]
+    file, line = (of_user or places)[-1]
+    return f' ({file}, line {line})'
+
+
+def is_installed(path: Path) -> bool:
+    return not {'site-packages', 'dist-packages'}.isdisjoint(path.parts)
+
+
+def is_ours(path: Path) -> bool:
+    return any(map(path.is_relative_to, (PACKAGE, PACKAGE.with_name('micronet_runtime'))))
+
+
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """End the program with one line on stderr where a user's mistake shows; not for errors of the run itself."""
+    """End the program with one line on stderr; ``MICRONET_TRACEBACK=1`` in the environment gives the traceback."""
     try:
         yield
-    except (FileNotFoundError, ImportError, ValueError, CheckpointError) as error:
+    except Exception as error:
+        if shows_tracebacks():
+            raise
         # MMEngine wraps a failed custom_imports in a page of text. Its cause names the module, and the context why.
-        shown = error.__cause__ or error
+        shown = error.__cause__ if isinstance(error.__cause__, Exception) else error
         why = shown.__context__
         if not str(shown).startswith('Failed to import ') or why is None:
-            sys.exit(f'error: {shown}{place_of(shown)}')
+            sys.exit(f'error: {described(shown)}')
         absent = isinstance(why, ModuleNotFoundError) and f'{shown}.'.startswith(f'Failed to import {why.name}.')
         remedy = '. Correct custom_imports, or name the folder that has the module in PYTHONPATH.'
         sys.exit(f'error: {shown}: {why}{remedy if absent else place_of(why)}')
 
 
 @contextmanager
-def one_line_stops() -> Iterator[None]:
-    """End the program with one line where the run stopped itself, or for want of disk space."""
+def one_line_stops(keeps: str = '') -> Iterator[None]:
+    """End the program with one line where the run stopped itself or failed.
+
+    Args:
+        keeps: what is not lost, which follows on the line of an error that nobody foresaw.
+    """
     try:
         yield
-    except (RunStopped, CheckpointError) as stop:
-        sys.exit(f'error: {stop}')
-    except OSError as error:
-        if error.errno not in DISK_FULL:
+    except Exception as error:
+        if shows_tracebacks():
             raise
-        named = f'{error.filename}: ' if error.filename else ''
-        sys.exit(f'error: {named}{error.strerror}. Complete checkpoints are kept. Free space, then --resume.')
+        if isinstance(error, (RunStopped, CheckpointError)):
+            sys.exit(f'error: {error}')
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            named = f'{error.filename}: ' if error.filename else ''
+            sys.exit(f'error: {named}{error.strerror}. Complete checkpoints are kept. Free space, then --resume.')
+        sys.exit(f'error: {described(error)}{keeps}')
 
 
 def build_runner(cfg: Config) -> Runner:

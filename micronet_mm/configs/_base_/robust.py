@@ -3,6 +3,7 @@ from micronet_mm.engine.hooks import (
     BrokenImageHook,
     EpochSeedHook,
     InvalidLossHook,
+    LastBatchHook,
     PreemptionHook,
     ResumeConfigHook,
     WarmUpHook,
@@ -11,6 +12,7 @@ from micronet_mm.engine.hooks import (
 robust_hooks = [
     dict(type=EpochSeedHook),
     dict(type=ResumeConfigHook),
+    dict(type=LastBatchHook),
     dict(type=PreemptionHook),
     dict(type=InvalidLossHook),
     dict(type=WarmUpHook),

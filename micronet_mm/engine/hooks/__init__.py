@@ -5,6 +5,7 @@ from .draw_each import DrawEachHook
 from .epoch_seed import EpochSeedHook
 from .freeze_norm import FreezeNormHook
 from .invalid_loss import InvalidLossHook
+from .last_batch import LastBatchHook
 from .num_keypoints import NumKeypointsHook
 from .preemption import PreemptionHook
 from .resume_config import ResumeConfigHook
@@ -13,5 +14,5 @@ from .warm_up import WarmUpHook
 
 __all__ = [
     'BrokenImageHook', 'CompileHook', 'DrawEachHook', 'EpochSeedHook', 'FreezeNormHook', 'InvalidLossHook',
-    'NumKeypointsHook', 'PreemptionHook', 'ResumeConfigHook', 'SafeCheckpointHook', 'WarmUpHook'
+    'LastBatchHook', 'NumKeypointsHook', 'PreemptionHook', 'ResumeConfigHook', 'SafeCheckpointHook', 'WarmUpHook'
 ]

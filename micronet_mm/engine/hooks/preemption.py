@@ -3,7 +3,8 @@ import logging
 import os.path as osp
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Optional
 
@@ -58,6 +59,7 @@ class PreemptionHook(Hook):
         self.images_done = 0  # of the epoch under way, before its first iteration in this process
         self.epoch = self.first = 0  # the epoch under way, and its first iteration in this process
         self.states: Optional[list[dict]] = None
+        self.evaluating = False
         self.shared_val_iters = 0  # evaluation iterations that every process has
 
     # Resuming.
@@ -132,6 +134,7 @@ class PreemptionHook(Hook):
         # A process may have fewer batches than the others. While these go on it waits for them in the metric, so that
         # processes can agree on no more iterations than the shortest of them has, and once more at the end.
         loader = runner.val_dataloader
+        self.evaluating = True
         self.shared_val_iters = len(loader) if hasattr(type(loader), '__len__') else 0
         if self.previous and self.group is not None:
             batches = torch.tensor([self.shared_val_iters])
@@ -141,13 +144,18 @@ class PreemptionHook(Hook):
     def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                        outputs: Optional[Sequence] = None) -> None:
         if self.previous and (self.group is None or batch_idx < self.shared_val_iters) and self.agreed():
-            self.remember(runner.iter, runner.epoch)
-            for hook in runner.hooks:
-                if isinstance(hook, EMAHook):  # evaluation borrows the averaged weights
-                    hook.after_val_epoch(runner)
+            self.leave_evaluation(runner)
             self.save_and_exit(lost='the evaluation under way')
 
+    def leave_evaluation(self, runner: Runner) -> None:
+        self.evaluating = False
+        self.remember(runner.iter, runner.epoch)
+        for hook in runner.hooks:
+            if isinstance(hook, EMAHook):  # evaluation borrows the averaged weights
+                hook.after_val_epoch(runner)
+
     def after_val_epoch(self, runner: Runner, metrics: Optional[dict] = None) -> None:
+        self.evaluating = False
         if self.previous and self.agreed():
             self.remember(runner.iter, runner.epoch)
             self.save_and_exit()
@@ -169,6 +177,16 @@ class PreemptionHook(Hook):
 
     def save_and_exit(self, lost: str = 'nothing') -> None:
         """Write the checkpoint and end the process."""
+        path = self.save()
+        runner = self.runner
+        runner.logger.warning(f'{self.received.name}: saved {path} after iteration {self.point["iter"]}; {lost} is '
+                              'lost. Go on with --resume.')
+        if self.group is not None:
+            torch.distributed.barrier(group=self.group)
+        raise SystemExit(128 + self.received)
+
+    def save(self) -> str:
+        """Write the checkpoint of :attr:`point`, and return its path."""
         self.busy = True
         runner = self.runner
         self.states = all_gather_object(self.state)
@@ -178,11 +196,7 @@ class PreemptionHook(Hook):
         if is_main_process():
             with written_atomically(osp.join(runner.work_dir, 'last_checkpoint')) as file:
                 file.write(path.encode())
-        runner.logger.warning(f'{self.received.name}: saved {path} after iteration {self.point["iter"]}; {lost} is '
-                              'lost. Go on with --resume.')
-        if self.group is not None:
-            torch.distributed.barrier(group=self.group)
-        raise SystemExit(128 + self.received)
+        return path
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         meta, loop = checkpoint['meta'], runner.train_loop
@@ -194,3 +208,16 @@ class PreemptionHook(Hook):
             checkpoint['images_done'] = self.images_done + done
         if self.states is not None:
             checkpoint['random_states'] = self.states
+
+
+@contextmanager
+def keeping_epoch(runner: Runner) -> Iterator[None]:
+    """Save what was trained if an evaluation fails, as it would be lost where checkpoints are not of every epoch."""
+    try:
+        yield
+    except Exception:
+        hook = next((hook for hook in runner.hooks if isinstance(hook, PreemptionHook)), None)
+        if hook is not None and hook.evaluating and get_world_size() == 1:
+            hook.leave_evaluation(runner)
+            runner.logger.warning(f'The evaluation failed. What was trained until then is in {hook.save()}.')
+        raise
