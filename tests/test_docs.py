@@ -157,7 +157,7 @@ def test_the_weights_of_the_example_are_those_of_the_checkpoint(converted, tmp_p
     assert all(value.equal(given[f'backbone.{name}']) for name, value in own.items())
 
 
-class Parsed(Exception):
+class Parsed(BaseException):
     """Thrown in the place of what a tool would do."""
 
 

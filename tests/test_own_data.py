@@ -191,8 +191,32 @@ def test_ranks_beyond_the_classes_are_left_out(folders):
 
 
 def test_class_folders_that_differ(folders):
-    shutil.rmtree(folders / 'val' / 'cat')
-    with pytest.raises(ValueError, match=r"val_dataloader \(2\) are not those of train_dataloader \(3\): 'cat' is in"):
+    (folders / 'val' / 'cat').rename(folders / 'val' / 'Cat')
+    with pytest.raises(ValueError, match=r"'Cat' is in .*/val only, .*; rename it, or 'cat', so that"):
+        check_classifier(folders, 'model.head.num_classes=3')
+    shutil.rmtree(folders / 'val' / 'Cat')
+    with pytest.raises(ValueError, match=r"val_dataloader \(2\) are not those of train_dataloader \(3\): 'cat' is in "
+                                         ".*/train only, .* make it in both, empty if need be"):
+        check_classifier(folders, 'model.head.num_classes=3')
+    (folders / 'val' / 'cat').mkdir()
+    check_classifier(folders, 'model.head.num_classes=3')
+
+
+@pytest.mark.parametrize('name', ['.ipynb_checkpoints', '__MACOSX', '@eaDir'])
+def test_folders_that_programs_leave_are_no_classes(name, folders):
+    """Whose advice is followed has the classes that there are."""
+    (folders / 'train' / name).mkdir()
+    with pytest.raises(ValueError, match=rf'/train/{name} counts as one of the 4 classes, .*: remove it') as error:
+        check_classifier(folders, 'model.head.num_classes=3')
+    shutil.rmtree(str(error.value).partition(' counts')[0])
+    check_classifier(folders, 'model.head.num_classes=3')
+
+
+def test_a_folder_within_a_folder_of_its_name(folders):
+    shutil.move(folders / 'train', folders / 'inner')
+    (folders / 'train').mkdir()
+    shutil.move(folders / 'inner', folders / 'train' / 'train')
+    with pytest.raises(ValueError, match=r"has one folder, 'train', whose folders are .*: name .*/train/train"):
         check_classifier(folders, 'model.head.num_classes=3')
 
 

@@ -17,6 +17,7 @@ from .joints import check_joints
 from .preflight import find_dicts
 
 HEATMAP_HEADS = ('MicroHeatmapHead', 'InvertedResidualHeatmapHead')  # of stride 4 by default
+JUNK = {'__MACOSX', '@eaDir', '__pycache__', 'lost+found', '$RECYCLE.BIN', 'System Volume Information', 'Thumbs.db'}
 # Whose num_classes counts things other than the classes of the data.
 APART = ('data_preprocessor', 'rpn_head', 'backbone', 'semantic_head')
 
@@ -127,7 +128,7 @@ def heads(node: Any, path: str) -> Iterator[tuple[str, Mapping]]:
 
 def number_of_classes(cfg: Config, loader: str) -> Optional[int]:
     """How many classes the data of a dataloader has, if that is known beforehand."""
-    for folders in class_folders(cfg, loader):
+    for _, folders in class_folders(cfg, loader):
         return len(folders)
     names = named_classes(cfg, loader)
     return len(names) if names else None
@@ -186,18 +187,35 @@ def limit_topk(evaluator: Any, classes: int, name: str) -> None:
 
 def check_folders(cfg: Config, loaders: Sequence[str]) -> None:
     """Raise if the class folders of one dataloader are not those of the others: labels are their numbers."""
-    found = {loader: names for loader in loaders for names in class_folders(cfg, loader)}
-    for loader, names in found.items():
-        first, others = next(iter(found.items()))
+    found = {loader: (root, names) for loader in loaders for root, names in class_folders(cfg, loader)}
+    for root, names in found.values():
+        check_no_junk(root, names)
+    for loader, (root, names) in found.items():
+        first, (other_root, others) = next(iter(found.items()))
         if names != others:
             odd = sorted(set(names) ^ set(others))
+            lower = {name.lower(): name for name in odd[1:]}
+            advice = (f'rename it, or {lower[odd[0].lower()]!r}, so that both are the same.'
+                      if odd[0].lower() in lower else 'make it in both, empty if need be.')
+            where = root if odd[0] in names else other_root
             raise ValueError(f'the class folders of {loader} ({len(names)}) are not those of {first} ({len(others)}): '
-                             f'{odd[0]!r} is in one only, so labels would not mean the same; make it in both, empty if '
-                             'need be.')
+                             f'{odd[0]!r} is in {where} only, so labels would not mean the same; {advice}')
 
 
-def class_folders(cfg: Config, loader: str) -> Iterator[list[str]]:
-    """The names of the folders that a dataset of mmpretrain takes for classes."""
+def check_no_junk(root: str, names: Sequence[str]) -> None:
+    """Raise for folders that no one made as a class, and that mmpretrain takes for one."""
+    junk = next((name for name in names if name.startswith('.') or name in JUNK), None)
+    if junk is not None:
+        raise ValueError(f'{osp.join(root, junk)} counts as one of the {len(names)} classes, but was made by some '
+                         'program: remove it, or move it elsewhere.')
+    name = osp.basename(osp.normpath(root))
+    if list(names) == [name] and any(entry.is_dir() for entry in os.scandir(osp.join(root, name))):
+        raise ValueError(f'{root} has one folder, {name!r}, whose folders are the classes: name {osp.join(root, name)} '
+                         'as the data_prefix of the dataset.')
+
+
+def class_folders(cfg: Config, loader: str) -> Iterator[tuple[str, list[str]]]:
+    """Where a dataset of mmpretrain has its images, and the folders there that it takes for classes."""
     dataset = (cfg.get(loader) or {}).get('dataset') or {}
     kind = registered(dataset, cfg.get('default_scope')) if dataset.get('type') else None
     if not kind or not any(base.__name__ == 'CustomDataset' for base in kind.__mro__) or '_find_samples' in vars(kind):
@@ -205,4 +223,4 @@ def class_folders(cfg: Config, loader: str) -> Iterator[list[str]]:
     settings = {key: value for key, value in dataset.items() if key not in ('type', '_scope_')}
     made: Any = kind(**{**settings, 'pipeline': [], 'lazy_init': True})
     if not made.ann_file and made.with_label and osp.isdir(made.img_prefix):
-        yield sorted(entry.name for entry in os.scandir(made.img_prefix) if entry.is_dir())
+        yield made.img_prefix, sorted(entry.name for entry in os.scandir(made.img_prefix) if entry.is_dir())

@@ -186,7 +186,7 @@ class PreemptionHook(Hook):
         raise SystemExit(128 + self.received)
 
     def save(self) -> str:
-        """Write the checkpoint of :attr:`point`, and return its path."""
+        """Write the checkpoint of the point that is remembered, and return its path."""
         self.busy = True
         runner = self.runner
         self.states = all_gather_object(self.state)
