@@ -69,7 +69,8 @@ def every(name, **values):
     every('annotations', iscrowd=False), every('annotations', iscrowd=0.0), every('annotations', iscrowd=None),
     every('annotations', area=0), every('annotations', area=float('nan')), every('annotations', area=float('inf')),
     every('annotations', score=float('nan'), ignore=False, attributes=dict(occluded=False)),
-    every('images', width=640.0, height=480.0), every('images', date_captured=None, license=float('nan')),
+    lambda c: [image.update({key: float(image[key]) for key in ('width', 'height')}) for image in c['images']],
+    every('images', date_captured=None, license=float('nan')),
     lambda c: [entry.update({key: float(entry[key]) for key in ('id', 'image_id', 'category_id')})
                for entry in c['annotations']],
     lambda c: [entry.update(id=float(entry['id'])) for name in ('images', 'categories') for entry in c[name]],

@@ -10,6 +10,7 @@ from micronet_mm.datasets.class_names import class_names
 from micronet_mm.datasets.coco_file import CocoFile, PeopleFile, check_names, read_coco_file, warn_of_strays
 from micronet_mm.datasets.coco_repairs import Use, repaired
 
+from .image_checks import check_images
 from .joints import number_of_joints
 from .metric_checks import Reading, check_metrics, leave_strangers_out, metrics_of, unwrap, warn_of_labels
 from .preflight import find_dicts
@@ -17,7 +18,6 @@ from .preflight import find_dicts
 COCO_BASES = dict(CocoDataset=1.0, BaseCocoStyleDataset=0.53)  # and the share of its box that a thing fills
 # Methods that make data of a file; a dataset that has one of its own may read another format.
 LOADERS = ('load_data_list', '_load_annotations', 'parse_data_info')
-LOOKED_FOR = 20  # images of a file
 
 
 def check_data(cfg: Config, loaders: Sequence[str], evaluators: Sequence[str]) -> None:
@@ -59,7 +59,7 @@ def check_data(cfg: Config, loaders: Sequence[str], evaluators: Sequence[str]) -
             if path:
                 use = use_of(dataset, share, evaluator in evaluators, scope)
                 copy, file = read(path, use, annotated)
-                check_coco(dataset, path, file, scope)
+                check_coco(dataset, path, file, scope, evaluator in evaluators)
                 if isinstance(file, PeopleFile) and annotated:
                     check_keypoints(path, file, use.keypoints)
                 if use.detected:
@@ -98,7 +98,7 @@ def coco_annotations(dataset: Mapping, scope: Optional[str]) -> tuple[Optional[s
     return None, 1
 
 
-def check_coco(dataset: Mapping, path: str, file: CocoFile, scope: Optional[str]) -> None:
+def check_coco(dataset: Mapping, path: str, file: CocoFile, scope: Optional[str], evaluated: bool = False) -> None:
     """Raise if a dataset asks for other classes or keypoints than a file has, or looks for its images elsewhere."""
     warn_of_strays(path, file)
     kind = registered(dataset, scope)
@@ -118,12 +118,7 @@ def check_coco(dataset: Mapping, path: str, file: CocoFile, scope: Optional[str]
     if some and all(max(entry.bbox) <= 1 for entry in some):
         raise ValueError(f'the boxes of {path} are shares of width and height, such as {some[0].bbox}: write x, y, '
                          'width and height in pixels.')
-    prefix = dataset.get('data_prefix') or {}
-    folder = osp.join(dataset.get('data_root') or '', prefix.get('img', '') if isinstance(prefix, Mapping) else prefix)
-    images = [osp.join(folder, image.file_name) for image in file.images[:LOOKED_FOR]]
-    if '://' not in folder and not any(map(osp.exists, images)):
-        raise ValueError(f'{path} lists images that are not there, such as {images[0]}: set data_prefix=dict(img=...) '
-                         'so that it and the file_name of an image make its path.')
+    check_images(dataset, path, file, evaluated)
 
 
 def check_keypoints(path: str, file: PeopleFile, joints: int) -> None:
