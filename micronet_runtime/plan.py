@@ -108,13 +108,16 @@ class PlanSession:
         images = np.ascontiguousarray(images)
         outputs = [np.empty((len(images), *shape), np.float32) for shape in self.shape_of.values()]
         with self.lock:  # it has memory for one run at a time
+            if not self.handle:
+                raise PlanError(f'{self.opened[0]} has been closed; open it anew.')
             self.library.micronet_plan_run(self.handle, addresses([images]), addresses(outputs), len(images),
                                            self.threads)
         return outputs
 
     def __del__(self) -> None:
-        if getattr(self, 'handle', None):
-            self.library.micronet_plan_close(self.handle)
+        handle, self.handle = getattr(self, 'handle', None), None
+        if handle:
+            self.library.micronet_plan_close(handle)
 
 
 def description_of(content: bytes, path: str) -> str:

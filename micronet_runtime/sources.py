@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from .errors import InputError, MissingInputError
-from .shown import shown
+from .shown import one_line, shown
 from .whole import is_whole
 
 Source = Union[str, Path, np.ndarray, int, list]
@@ -82,7 +82,7 @@ def list_inputs(source: Source) -> list[Input]:
 
 
 def name_of(source: Source) -> str:
-    return str(source) if isinstance(source, (str, Path)) else shown(source)
+    return one_line(source, 1000) if isinstance(source, (str, Path)) else shown(source)
 
 
 def is_camera(source: Any) -> bool:
@@ -170,7 +170,7 @@ def _video(each: Input, faults: list[str]) -> Iterator[Frame]:
                 number += 1
     finally:
         video.release()
-    if 0 < number < promised - max(2, promised // 50):  # containers estimate
+    if 0 < number < promised - max(1, promised // 50):  # containers estimate
         faults.append(f'{number} of about {promised} frames of {each.name} could be read: it may be cut off or damaged')
         log.warning('%s', faults[-1])
     if not number and is_camera(each.given):
@@ -188,7 +188,9 @@ def rate_of(video: cv2.VideoCapture) -> Optional[float]:
 def promised_frames(video: cv2.VideoCapture, each: Input) -> int:
     """How many frames the container says it has; 0 where it does not, as streams and cameras."""
     count = video.get(cv2.CAP_PROP_FRAME_COUNT)
-    return int(count) if isinstance(each.given, str) and '://' not in each.given and 0 < count < 1e9 else 0
+    # Without a rate, for which OpenCV has 1000 as well, the number is a guess made of the duration.
+    is_known = (rate_of(video) or MOST_FRAMES_A_SECOND) < MOST_FRAMES_A_SECOND
+    return int(count) if is_known and isinstance(each.given, str) and '://' not in each.given and 0 < count < 1e9 else 0
 
 
 def skip_damage(video: cv2.VideoCapture, left: int) -> bool:

@@ -106,7 +106,7 @@ class Film:
 
 def encoded_rate(rate: Optional[float]) -> float:
     """Frames a second that MPEG-4 can hold, whose clock has at most 65,535 ticks: 119.877 becomes 119.88."""
-    rate = rate or 25
+    rate = max(rate or 25, 0.001)
     return next(near for near, digits in ((round(rate, digits), digits) for digits in (3, 2, 1, 0))
                 if near * 10**digits <= 65535)
 

@@ -1,5 +1,6 @@
 """Running plans inside PyTorch."""
 import ctypes
+import os
 import warnings
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
@@ -9,6 +10,7 @@ from inspect import signature
 from itertools import chain
 from threading import Lock, RLock
 from typing import Any, Optional
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +27,19 @@ from .recording import UnsupportedError
 
 KEPT = 16  # plans of a network, one for every size of its input
 WORTH_A_PLAN = 4  # times that a size has to come to take the place of another one
+
+
+LOCKED: WeakSet = WeakSet()
+
+
+def unlock_in_child() -> None:
+    """A thread that another process had at the fork will not open its lock here."""
+    for each in LOCKED:
+        each.lock = RLock() if isinstance(each, NativeForward) else Lock()
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=unlock_in_child)
 
 
 @cache
@@ -68,6 +83,7 @@ class OpenPlan:
         if not self.handle:
             raise ValueError(f'this is no plan that can be run: {error.value.decode()}.')
         self.lock = Lock()
+        LOCKED.add(self)
         self.inputs, self.outputs = (self.shapes(getattr(self.library, f'micronet_plan_{name}'))
                                      for name in ('input', 'output'))
 
@@ -115,8 +131,9 @@ class OpenPlan:
                         'network, or open its file anew.')
 
     def __del__(self) -> None:
-        if getattr(self, 'handle', None):
-            self.library.micronet_plan_close(self.handle)
+        handle, self.handle = getattr(self, 'handle', None), None
+        if handle:
+            self.library.micronet_plan_close(handle)
 
 
 class NativeForward:
@@ -134,6 +151,7 @@ class NativeForward:
         self.plans: OrderedDict = OrderedDict()
         self.rare: Counter = Counter()  # how often sizes came that have no plan
         self.lock = RLock()
+        LOCKED.add(self)
         self.built_from: Optional[Parts] = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
