@@ -115,9 +115,11 @@ def test_bad_evaluations_get_one_line(folder, converted):
         assert run.returncode == 1
         assert re.search(f'^error: .*{message}', run.stdout.splitlines()[-1]), run.stdout[-500:]
     (folder / 'data' / 'val' / 'cat' / 'broken.jpg').write_bytes(b'not a picture')
-    run = call(test, 'tiny.py', 'w/epoch_1.pth', cwd=folder)
+    for options, message in (((), r'are broken or cut off, such as data.*broken\.jpg'),
+                             (('--no-checks', ), r'the image data.*broken\.jpg cannot be decoded; replace')):
+        run = call(test, 'tiny.py', 'w/epoch_1.pth', *options, cwd=folder)
+        assert re.search(f'^error: .*{message}', run.stdout.splitlines()[-1])
     (folder / 'data' / 'val' / 'cat' / 'broken.jpg').unlink()
-    assert re.search(r'^error: the image data.*broken\.jpg cannot be decoded; replace', run.stdout.splitlines()[-1])
     run = call(test, 'tiny.py', 'w/epoch_1.pth', cwd=folder)
     assert re.search(r'accuracy/top1: [\d.]+ +accuracy/top2: [\d.]+', run.stdout)
 

@@ -1,6 +1,8 @@
 """Images that are not what their annotations say."""
 import json
+import os
 import shutil
+import unicodedata
 
 import cv2
 import pytest
@@ -13,6 +15,9 @@ from micronet_mm.engine import image_checks
 from micronet_mm.engine.data_checks import check_data
 
 TRAIN, VAL = (['train_dataloader'], []), (['val_dataloader'], ['val_evaluator'])
+
+
+PLAIN = "train_dataloader['dataset']['pipeline'][0] = dict(type='LoadImageFromFile')"
 
 
 @pytest.fixture(scope='module')
@@ -57,7 +62,49 @@ def test_a_missing_image_ends_an_evaluation_before_it_begins(data, tmp_path, sai
         check(data, tmp_path, VAL)
     images(data, 'train')[5].unlink()
     check(data, tmp_path, TRAIN)
-    assert len(said) == 1 and said[0].startswith('1 of 8 images of ') and said[0].endswith('Training leaves these out.')
+    assert len(said) == 1 and said[0].startswith('1 of 8 images of ') and said[0].endswith('Training skips them.')
+    with pytest.raises(ValueError, match=r'Training stops at the first missing image: .*LoadImageOrSkip'):
+        check(data, tmp_path, TRAIN, PLAIN)
+
+
+def test_images_that_are_not_loaded_may_be_missing(data, tmp_path, said):
+    images(data, 'val')[5].unlink()
+    check(data, tmp_path, VAL, "val_dataloader['dataset']['indices'] = 5")
+    with pytest.raises(ValueError, match='indices of the dataset reach to 8, and it has 8 entries'):
+        check(data, tmp_path, VAL, "val_dataloader['dataset']['indices'] = [8]")
+    assert not said
+
+
+def test_images_without_people_may_be_missing(data, tmp_path, said):
+    pytest.importorskip('mmpose')
+    path = data / 'annotations' / 'person_keypoints_val.json'
+    content = json.loads(path.read_text())
+    of_people = {entry['image_id'] for entry in content['annotations']}
+    last = content['images'][-1]
+    spoil(path, lambda c: c.update(annotations=[e for e in c['annotations'] if e['image_id'] != last['id']]))
+    (data / 'val' / last['file_name']).unlink()
+    pose = dict(type='CocoDataset', data_root=str(data), ann_file='annotations/person_keypoints_val.json',
+                data_prefix=dict(img='val/'), test_mode=True)
+    cfg = Config(dict(default_scope='mmpose', work_dir=str(tmp_path / 'w'), val_dataloader=dict(dataset=pose)))
+    check_data(cfg, ['val_dataloader'], ['val_evaluator'])
+    (data / 'val' / next(i['file_name'] for i in content['images'] if i['id'] in of_people)).unlink()
+    with pytest.raises(ValueError, match='A metric needs all'):
+        check_data(cfg, ['val_dataloader'], ['val_evaluator'])
+
+
+def test_what_a_file_system_finds_but_does_not_list_is_there(data, tmp_path, said, monkeypatch):
+    """Names in other capitals on a Mac, and folders that may be entered but not read."""
+    monkeypatch.setattr(image_checks, 'files_in', lambda folder: [])
+    check(data, tmp_path, VAL)
+    assert not said
+
+
+def test_a_link_that_leads_nowhere(data, tmp_path):
+    path = images(data, 'val')[0]
+    path.unlink()
+    path.symlink_to(tmp_path / 'elsewhere.jpg')
+    with pytest.raises(ValueError, match=r'1 of 8 .* \(a link to .*elsewhere.jpg, where nothing is\)'):
+        check(data, tmp_path, VAL)
 
 
 @pytest.mark.parametrize('kept', [0, 0.5, -3])
@@ -69,7 +116,9 @@ def test_a_broken_image_ends_an_evaluation_before_it_begins(kept, data, tmp_path
     with pytest.raises(ValueError, match=r'^1 of 8 images of .* are broken or cut off, such as .*A metric needs all'):
         check(data, tmp_path, VAL)
     check(data, tmp_path, TRAIN)
-    assert len(said) == 1 and 'are broken or cut off' in said[0]
+    assert len(said) == 1 and 'are broken or cut off' in said[0] and said[0].endswith('skips them.')
+    check(data, tmp_path, TRAIN, PLAIN)
+    assert 'Training stops at the first broken image' in said[1]
 
 
 def turn_by_exif(path):
@@ -79,8 +128,11 @@ def turn_by_exif(path):
     picture.save(path, exif=exif)
 
 
-def test_photos_that_are_turned_by_exif(data, tmp_path):
-    for path in reversed(images(data, 'train')):
+def test_photos_that_are_turned_by_exif(data, tmp_path, said):
+    turn_by_exif(images(data, 'train')[-1])
+    check(data, tmp_path, TRAIN)
+    assert len(said) == 1 and 'as of 1 of 8 images that were opened: it is turned by its EXIF' in said[0]
+    for path in reversed(images(data, 'train')[:-1]):
         height, width = cv2.imread(str(path)).shape[:2]
         turn_by_exif(path)
     assert cv2.imread(str(path)).shape[:2] == (width, height)
@@ -115,6 +167,23 @@ def test_boxes_of_corners_and_of_another_scale(data, tmp_path, said):
     assert said[-1].endswith('They are cut there.')
 
 
+def test_boxes_in_images_of_no_size_are_not_left_out_in_silence(data, tmp_path):
+    spoil(data / 'annotations' / 'train.json', lambda c: c['images'][1].update(width=0, height=0))
+    with pytest.raises(ValueError, match=r'the size \(0.0, 0.0\), and mmdet drops boxes outside it: write the width'):
+        check(data, tmp_path, TRAIN)
+
+
+def test_names_in_other_code_points(data, tmp_path):
+    path = images(data, 'val')[2]
+    path.rename(path.with_name(unicodedata.normalize('NFD', 'é.jpg')))
+    spoil(data / 'annotations' / 'val.json', lambda c: next(
+        image for image in c['images'] if image['file_name'] == path.name).update(file_name='é.jpg'))
+    if os.path.exists(path.with_name('é.jpg')):
+        pytest.skip('the file system takes both for one')
+    with pytest.raises(ValueError, match='encoded otherwise; write both in the Unicode form NFC'):
+        check(data, tmp_path, VAL)
+
+
 def test_names_in_other_capitals_and_from_windows(data, tmp_path):
     path = images(data, 'val')[2]
     path.rename(path.with_name(path.name.upper()))
@@ -126,7 +195,9 @@ def test_names_in_other_capitals_and_from_windows(data, tmp_path):
         check(data, tmp_path, (['train_dataloader'], ['train_evaluator']))
 
 
-def test_what_is_stored_elsewhere_is_left_alone(data, tmp_path):
-    images(data, 'val')[2].unlink()
-    check(data, tmp_path, VAL, "val_dataloader['dataset']['pipeline'][0] = dict(type='LoadImageOrSkip', "
-                               "backend_args=dict(backend='petrel'))")
+@pytest.mark.parametrize('step', ["type='LoadImageOrSkip', backend_args=dict(backend='petrel')",
+                                  "type='LoadImageFromLmdb'"])
+def test_what_is_stored_elsewhere_is_left_alone(step, data, tmp_path):
+    for path in images(data, 'val'):
+        path.unlink()
+    check(data, tmp_path, VAL, f"val_dataloader['dataset']['pipeline'][0] = dict({step})")

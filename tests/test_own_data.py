@@ -95,7 +95,8 @@ def test_annotations_that_libraries_drop_are_counted(data, monkeypatch):
     spoil(path, lambda c: [c['annotations'][index].update(category_id=99) for index in (1, 2)])
     spoil(path, lambda c: c['annotations'][0].update(image_id=77))
     spoil(path, lambda c: c['annotations'][3].update(bbox=[10, 10, -5, 20]))
-    coco_file.warn_of_strays(path, coco_file.read_coco_file(path))
+    file = coco_file.read_coco_file(path)
+    coco_file.warn_of_strays(path, file, coco_file.boxes(file), coco_file.sizes(file))
     assert [text.partition('json: ')[2] for text in said] == [
         '1 annotations are left out, such as annotations[0] with image_id=77, which the file does not list.',
         '2 annotations are left out, such as annotations[1] with category_id=99, which the file does not list.',
@@ -168,13 +169,16 @@ def folders(tmp_path):
     return tmp_path / 'data'
 
 
-def check_classifier(folders, *options):
+def check_classifier(folders, *options, own=()):
+    """Check with folders as ImageNet's, or with a CustomDataset of the keyword arguments ``own``."""
     parser = config_parser('')
     options = parser.parse_args(['x', '--cfg-options', f'data_root={folders}', *options]).cfg_options
     cfg = Config.fromfile(ROOT / 'configs' / 'imagenet_micronet_m0.py')
     cfg.merge_from_dict(options)
     for loader in LOADERS:
         cfg[loader].dataset.data_root = str(folders)
+        if loader in own:
+            cfg[loader].dataset = dict(type='CustomDataset', data_root=str(folders), **own[loader])
     check_consistency(cfg, LOADERS, EVALUATORS)
     check_data(cfg, LOADERS, EVALUATORS)
     return cfg
@@ -206,10 +210,36 @@ def test_class_folders_that_differ(folders):
 def test_folders_that_programs_leave_are_no_classes(name, folders):
     """Whose advice is followed has the classes that there are."""
     (folders / 'train' / name).mkdir()
-    with pytest.raises(ValueError, match=rf'/train/{name} counts as one of the 4 classes, .*: remove it') as error:
-        check_classifier(folders, 'model.head.num_classes=3')
+    own = {loader: dict(data_prefix=loader.partition('_')[0]) for loader in LOADERS}
+    for kinds in {}, own:
+        with pytest.raises(ValueError, match=rf'/train/{name} counts as one of the 4 classes, .*: remove it') as error:
+            check_classifier(folders, 'model.head.num_classes=3', own=kinds)
     shutil.rmtree(str(error.value).partition(' counts')[0])
     check_classifier(folders, 'model.head.num_classes=3')
+
+
+def test_a_class_with_a_dot_is_a_class(folders):
+    for split in ('train', 'val'):
+        (folders / split / 'owl').rename(folders / split / '.owl')
+    check_classifier(folders, 'model.head.num_classes=3')
+
+
+@pytest.mark.parametrize('listed', [False, True])
+def test_broken_images_of_classes(listed, folders):
+    (folders / 'val.txt').write_text(''.join(f'big dog/{index}.png 0\n' for index in range(4)))
+    kinds = dict(val_dataloader=dict(data_prefix='val', ann_file='val.txt')) if listed else {}
+
+    def check():
+        check_classifier(folders, 'model.head.num_classes=3', own=kinds)
+
+    check()
+    (folders / 'val' / 'big dog' / '2.png').write_bytes(b'')
+    with pytest.raises(ValueError, match=r'1 of \d+ images of .*/val(.txt)? that were opened are broken.*A metric'):
+        check()
+    (folders / 'val' / 'big dog' / '2.png').unlink()
+    if listed:
+        with pytest.raises(ValueError, match=r'1 of 4 images of .*val.txt are not there, such as .*/big dog/2.png'):
+            check()
 
 
 def test_a_folder_within_a_folder_of_its_name(folders):

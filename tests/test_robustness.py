@@ -12,6 +12,7 @@ from mm import call
 from toy import ENV, TRAIN, assert_same_training_state, last_line, train, write_toy
 
 from micronet_mm.datasets.loading import note_skipped
+from micronet_mm.engine.cli import described
 
 
 @pytest.fixture(scope='module')
@@ -244,12 +245,18 @@ train_dataloader['dataset'] = dict(_base_.dataset, pipeline=[dict(type='LoadImag
     command = TRAIN, 'toy_config.py', '--work-dir', 'w'
     run = call(*command, cwd=tmp_path, env=env)
     assert run.returncode == 1 and 'Traceback' not in run.stdout, run.stdout[-2000:]
+    kept = ' Checkpoints are kept: --resume goes on from the last one.' if where == 'val' else ''  # of epoch 1
     assert last_line(run) == (f"error: KeyError: 'lable' ({tmp_path}/own.py, line 6). MICRONET_TRACEBACK=1 in the "
-                              'environment shows the traceback. Checkpoints are kept: --resume goes on from the last '
-                              'one.')
+                              f'environment shows the traceback.{kept}')
     if workers == 0 and where == 'train':
         run = call(*command, cwd=tmp_path, env=dict(env, MICRONET_TRACEBACK='1'))
         assert run.returncode == 1 and 'Traceback (most recent call last)' in run.stdout
+
+
+def test_batches_of_one_image_that_cannot_be_normalized_get_advice():
+    with pytest.raises(ValueError, match='Expected more than 1 value per channel') as error:
+        torch.nn.BatchNorm1d(4)(torch.zeros(1, 4))
+    assert 'cannot be normalized there; set train_dataloader.batch_size to 2 or more' in described(error.value)
 
 
 OWN = """from mmengine.registry import TRANSFORMS

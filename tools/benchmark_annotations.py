@@ -17,6 +17,7 @@ from pathlib import Path
 
 import _process  # noqa: F401
 import numpy as np
+from PIL import Image
 
 from micronet_mm.arguments import COUNT
 from micronet_mm.engine.data_checks import check_data
@@ -58,7 +59,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / 'annotations.json'
         write_file(path, args.images)
-        (Path(folder) / f'{0:012}.jpg').touch()
+        Image.new('RGB', (640, 480)).save(Path(folder) / 'image.jpg')
+        image = (Path(folder) / 'image.jpg').read_bytes()
+        for index in range(args.images):
+            (Path(folder) / f'{index:012}.jpg').write_bytes(image)
         dataset = dict(ann_file=str(path), data_prefix=dict(img=folder), metainfo=dict(classes=names), pipeline=[])
 
         def look() -> None:

@@ -25,8 +25,6 @@ from micronet_mm.engine.hooks.preemption import keeping_epoch
 from micronet_mm.engine.preflight import require
 from micronet_mm.engine.resume import resume_newest
 
-KEEPS = ' Checkpoints are kept: --resume goes on from the last one.'
-
 
 def parse_args() -> argparse.Namespace:
     parser = common_parser(__doc__)
@@ -66,6 +64,12 @@ def check_start(cfg: Config) -> None:
             check_resumable(cfg.load_from)
 
 
+def kept_in(folder: str) -> str:
+    """What is said of the checkpoints in a work dir, if there are any."""
+    return ' Checkpoints are kept: --resume goes on from the last one.' if osp.exists(
+        osp.join(folder, 'last_checkpoint')) else ''
+
+
 def main() -> None:
     args = parse_args()
     with one_line_errors():
@@ -89,6 +93,6 @@ def main() -> None:
         for kind in (ResumeConfigHook, LastBatchHook):
             if not any(isinstance(hook, kind) for hook in runner.hooks):  # configs of other packages
                 runner.register_hook(kind())
-        with one_line_stops(KEEPS), keeping_epoch(runner):
+        with one_line_stops(lambda: kept_in(runner.work_dir)), keeping_epoch(runner):
             runner.train()
         leave_processes()

@@ -8,7 +8,7 @@ import logging
 import math
 from collections.abc import Sequence
 from difflib import get_close_matches
-from itertools import chain
+from itertools import chain, repeat
 from mmap import ACCESS_READ, mmap
 from operator import attrgetter
 from pathlib import Path
@@ -163,15 +163,22 @@ def used_names(file: CocoFile) -> tuple:
                                if category.id in used or category.name not in groups))
 
 
-def warn_of_strays(path: Union[str, Path], file: CocoFile) -> None:
-    """Say which annotations will be left out, as libraries do not."""
-    for key, listed in (('image_id', file.images), ('category_id', file.categories)):
-        known = {entry.id for entry in listed}
-        if not known.issuperset(map(attrgetter(key), file.annotations)):
-            warn_of(path, file, key, [getattr(entry, key) not in known for entry in file.annotations],
-                    'which the file does not list')
-    if file.annotations:
-        warn_of(path, file, 'bbox', (boxes(file)[:, 2:] <= 0).any(1), 'which has no area')
+def warn_of_strays(path: Union[str, Path], file: CocoFile, box: np.ndarray, size: np.ndarray) -> None:
+    """Say which annotations will be left out, as libraries do not.
+
+    Args:
+        path: the file.
+        file: what is in it.
+        box: of :func:`boxes`.
+        size: of :func:`sizes`.
+    """
+    known = {category.id for category in file.categories}
+    strange = [] if known.issuperset(map(attrgetter('category_id'), file.annotations)) else [
+        entry.category_id not in known for entry in file.annotations]
+    for key, strays, fault in (('image_id', np.isinf(size[:, 0]), 'which the file does not list'),
+                               ('category_id', strange, 'which the file does not list'),
+                               ('bbox', (box[:, 2:] <= 0).any(1), 'which has no area')):
+        warn_of(path, file, key, strays, fault)
 
 
 def warn_of(path: Union[str, Path], file: CocoFile, key: str, strays: Sequence[bool], fault: str) -> None:
@@ -186,3 +193,11 @@ def boxes(file: CocoFile) -> np.ndarray:
     """x, y, width, height of every annotation."""
     values = chain.from_iterable(map(attrgetter('bbox'), file.annotations))
     return np.fromiter(values, float, 4 * len(file.annotations)).reshape(-1, 4)
+
+
+def sizes(file: CocoFile) -> np.ndarray:
+    """Width and height of every annotation's image, infinite where the file does not list it."""
+    places = {image.id: place for place, image in enumerate(file.images)}
+    listed = map(places.get, map(attrgetter('image_id'), file.annotations), repeat(len(places)))
+    values = [(image.width, image.height) for image in file.images]
+    return np.array([*values, (np.inf, np.inf)], float)[np.fromiter(listed, int, len(file.annotations))]

@@ -1,7 +1,6 @@
 """What is repaired in a copy of an annotation file in COCO's format, so that dataset and metric understand it alike."""
 import json
 import logging
-import math
 import os.path as osp
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from mmengine.logging import print_log
 
 from micronet_mm.checkpoint.atomic import write_text_atomically
 
-from .coco_file import CocoFile, PeopleFile, boxes, with_integers
+from .coco_file import CocoFile, PeopleFile, boxes, sizes, with_integers
 
 
 @dataclass
@@ -197,9 +196,7 @@ def metric_repairs(file: CocoFile, use: Use) -> Iterator[Repair]:
 
 def left_out(file: CocoFile, people: bool) -> np.ndarray:
     """Of every annotation, whether a dataset leaves it out although nothing tells the metric."""
-    sizes = {image.id: (image.width, image.height) for image in file.images}
-    size = np.array([sizes.get(entry.image_id, (math.inf, math.inf)) for entry in file.annotations])
-    box = boxes(file)
+    size, box = sizes(file), boxes(file)
     last = size - 1 if people else size
     inside = np.clip(box[:, :2] + box[:, 2:], 0, last) - np.clip(box[:, :2], 0, last)
     hidden = (inside <= 0).any(1)

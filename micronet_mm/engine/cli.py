@@ -7,7 +7,7 @@ import sys
 import sysconfig
 import traceback
 from ast import literal_eval
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from operator import itemgetter
 from pathlib import Path
@@ -210,6 +210,8 @@ def described(error: Exception) -> str:
     else:
         name, message, place, is_usual = type(error).__name__, text, place_of(error), isinstance(error, USUAL)
     message = one_line(message, LONGEST_LINE)
+    if message.startswith('Expected more than 1 value per channel'):  # of a batch norm behind pooling
+        message += ': a batch of one image cannot be normalized there; set train_dataloader.batch_size to 2 or more'
     return f'{message}{place}' if is_usual and message else (
         f'{name}: {message}{place}. {TRACEBACK}=1 in the environment shows the traceback.')
 
@@ -252,11 +254,11 @@ def one_line_errors() -> Iterator[None]:
 
 
 @contextmanager
-def one_line_stops(keeps: str = '') -> Iterator[None]:
+def one_line_stops(keeps: Callable[[], str] = str) -> Iterator[None]:
     """End the program with one line where the run stopped itself or failed.
 
     Args:
-        keeps: what is not lost, which follows on the line of an error that nobody foresaw.
+        keeps: says what is not lost, which follows on the line of an error that nobody foresaw.
     """
     try:
         yield
@@ -268,7 +270,7 @@ def one_line_stops(keeps: str = '') -> Iterator[None]:
         if isinstance(error, OSError) and error.errno in DISK_FULL:
             named = f'{error.filename}: ' if error.filename else ''
             sys.exit(f'error: {named}{error.strerror}. Complete checkpoints are kept. Free space, then --resume.')
-        sys.exit(f'error: {described(error)}{keeps}')
+        sys.exit(f'error: {described(error)}{keeps()}')
 
 
 def build_runner(cfg: Config) -> Runner:

@@ -1,7 +1,5 @@
 """Whether the parts of a config fit one another and the data."""
 import logging
-import os
-import os.path as osp
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
@@ -12,12 +10,12 @@ from mmengine.logging import print_log
 from micronet_mm.datasets.class_names import class_names
 from micronet_mm.models import MicroNet
 
+from .class_folders import check_folders, class_folders
 from .data_checks import registered
 from .joints import check_joints
 from .preflight import find_dicts
 
 HEATMAP_HEADS = ('MicroHeatmapHead', 'InvertedResidualHeatmapHead')  # of stride 4 by default
-JUNK = {'__MACOSX', '@eaDir', '__pycache__', 'lost+found', '$RECYCLE.BIN', 'System Volume Information', 'Thumbs.db'}
 # Whose num_classes counts things other than the classes of the data.
 APART = ('data_preprocessor', 'rpn_head', 'backbone', 'semantic_head')
 
@@ -183,44 +181,3 @@ def limit_topk(evaluator: Any, classes: int, name: str) -> None:
             print_log(f'{name} has topk={tuple(ranks)}, and the data {classes} classes: topk={kept or (1, )} is taken.',
                       'current', logging.WARNING)
             metric['topk'] = kept or (1, )
-
-
-def check_folders(cfg: Config, loaders: Sequence[str]) -> None:
-    """Raise if the class folders of one dataloader are not those of the others: labels are their numbers."""
-    found = {loader: (root, names) for loader in loaders for root, names in class_folders(cfg, loader)}
-    for root, names in found.values():
-        check_no_junk(root, names)
-    for loader, (root, names) in found.items():
-        first, (other_root, others) = next(iter(found.items()))
-        if names != others:
-            odd = sorted(set(names) ^ set(others))
-            lower = {name.lower(): name for name in odd[1:]}
-            advice = (f'rename it, or {lower[odd[0].lower()]!r}, so that both are the same.'
-                      if odd[0].lower() in lower else 'make it in both, empty if need be.')
-            where = root if odd[0] in names else other_root
-            raise ValueError(f'the class folders of {loader} ({len(names)}) are not those of {first} ({len(others)}): '
-                             f'{odd[0]!r} is in {where} only, so labels would not mean the same; {advice}')
-
-
-def check_no_junk(root: str, names: Sequence[str]) -> None:
-    """Raise for folders that no one made as a class, and that mmpretrain takes for one."""
-    junk = next((name for name in names if name.startswith('.') or name in JUNK), None)
-    if junk is not None:
-        raise ValueError(f'{osp.join(root, junk)} counts as one of the {len(names)} classes, but was made by some '
-                         'program: remove it, or move it elsewhere.')
-    name = osp.basename(osp.normpath(root))
-    if list(names) == [name] and any(entry.is_dir() for entry in os.scandir(osp.join(root, name))):
-        raise ValueError(f'{root} has one folder, {name!r}, whose folders are the classes: name {osp.join(root, name)} '
-                         'as the data_prefix of the dataset.')
-
-
-def class_folders(cfg: Config, loader: str) -> Iterator[tuple[str, list[str]]]:
-    """Where a dataset of mmpretrain has its images, and the folders there that it takes for classes."""
-    dataset = (cfg.get(loader) or {}).get('dataset') or {}
-    kind = registered(dataset, cfg.get('default_scope')) if dataset.get('type') else None
-    if not kind or not any(base.__name__ == 'CustomDataset' for base in kind.__mro__) or '_find_samples' in vars(kind):
-        return
-    settings = {key: value for key, value in dataset.items() if key not in ('type', '_scope_')}
-    made: Any = kind(**{**settings, 'pipeline': [], 'lazy_init': True})
-    if not made.ann_file and made.with_label and osp.isdir(made.img_prefix):
-        yield made.img_prefix, sorted(entry.name for entry in os.scandir(made.img_prefix) if entry.is_dir())

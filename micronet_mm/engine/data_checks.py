@@ -7,10 +7,18 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 
 from micronet_mm.datasets.class_names import class_names
-from micronet_mm.datasets.coco_file import CocoFile, PeopleFile, check_names, read_coco_file, warn_of_strays
+from micronet_mm.datasets.coco_file import (
+    CocoFile,
+    PeopleFile,
+    boxes,
+    check_names,
+    read_coco_file,
+    sizes,
+    warn_of_strays,
+)
 from micronet_mm.datasets.coco_repairs import Use, repaired
 
-from .image_checks import check_images
+from .image_checks import check_boxes, check_images
 from .joints import number_of_joints
 from .metric_checks import Reading, check_metrics, leave_strangers_out, metrics_of, unwrap, warn_of_labels
 from .preflight import find_dicts
@@ -100,7 +108,8 @@ def coco_annotations(dataset: Mapping, scope: Optional[str]) -> tuple[Optional[s
 
 def check_coco(dataset: Mapping, path: str, file: CocoFile, scope: Optional[str], evaluated: bool = False) -> None:
     """Raise if a dataset asks for other classes or keypoints than a file has, or looks for its images elsewhere."""
-    warn_of_strays(path, file)
+    box, size = boxes(file), sizes(file)
+    warn_of_strays(path, file, box, size)
     kind = registered(dataset, scope)
     known = getattr(kind, 'METAINFO', {})
     given = (dataset.get('metainfo') or {}).get('classes')
@@ -114,11 +123,11 @@ def check_coco(dataset: Mapping, path: str, file: CocoFile, scope: Optional[str]
         if matched != classes:  # numbers here and text there
             dataset.setdefault('metainfo', {})['classes'] = classes = matched
         check_names(path, file, classes)
-    some = file.annotations[:1000]
-    if some and all(max(entry.bbox) <= 1 for entry in some):
-        raise ValueError(f'the boxes of {path} are shares of width and height, such as {some[0].bbox}: write x, y, '
-                         'width and height in pixels.')
+    if len(box) and box[:1000].max() <= 1:
+        raise ValueError(f'the boxes of {path} are shares of width and height, such as {tuple(box[0].tolist())}: write '
+                         'x, y, width and height in pixels.')
     check_images(dataset, path, file, evaluated)
+    check_boxes(path, box, size)
 
 
 def check_keypoints(path: str, file: PeopleFile, joints: int) -> None:

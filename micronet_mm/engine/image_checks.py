@@ -1,31 +1,35 @@
-"""Whether the images of an annotation file are there and as large as it says."""
+"""Whether images are there, whole, and as large as their annotations say."""
 import logging
 import os
 import os.path as osp
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any, Optional
+from unicodedata import normalize
 
 import numpy as np
 from mmengine.logging import print_log
-from PIL import Image
+from PIL import Image as Opened
 
-from micronet_mm.datasets.coco_file import CocoFile, boxes
+from micronet_mm.datasets.coco_file import CocoFile, Image, PeopleFile
 from micronet_mm.datasets.loading import check_whole
 
+from .metric_checks import chosen_images, chosen_people, is_counted
 from .preflight import find_dicts
 
 OPENED = 100  # images whose size is looked at, spread over a file
 ORIENTATION, TURNED = 0x0112, range(5, 9)  # of EXIF: the tag, and the values by which width and height change places
 ALLOWED_SHARE = 0.01  # of images of another size that may be a slip
+NEEDED = 'A metric needs all images: restore them, or remove them from the file.'
+LOADERS = {'LoadImageFromFile', 'LoadImage', 'LoadImageOrSkip'}  # of files; others may have a store of their own
 
 
 def check_images(dataset: Mapping, path: str, file: CocoFile, evaluated: bool) -> None:
     """Raise if images are missing or of another size than annotated; say what training will skip.
 
-    All images are looked for, each folder being listed once. Some are opened for their size. Remote ones are left
-    alone.
+    All images that the dataset loads are looked for, each folder being listed once. Some are opened for their size.
+    Remote ones are left alone.
 
     Args:
         dataset: config of a dataset.
@@ -39,71 +43,130 @@ def check_images(dataset: Mapping, path: str, file: CocoFile, evaluated: bool) -
     prefix = dataset.get('data_prefix') or {}
     prefix = prefix.get('img', '') if isinstance(prefix, Mapping) else prefix
     folder = osp.join(dataset.get('data_root') or '', prefix)
-    if '://' in folder or any(step.get('backend_args') or step.get('file_client_args')
-                              for step in find_dicts(dataset.get('pipeline'), 'type')):
+    loader = loading_step(dataset.get('pipeline'))
+    if '://' in folder or not reads_files(loader):
         return
-    files = [osp.join(folder, image.file_name) for image in file.images]
-    missing = missing_files(files)
-    if len(missing) == len(files):
-        raise ValueError(f'{path} lists images that are not there, such as {files[0]}: set data_prefix=dict(img=...) '
-                         f'so that it and the file_name of an image make its path{like_there(files[0])}.')
+    chosen = loaded_images(dataset, file)
+    opened = check_listed(path, folder, [image.file_name for image in chosen], loader, evaluated)
+    check_sizes(path, file, [chosen[index] for index in opened], folder, loader)
+
+
+def check_listed(path: str, folder: str, names: Sequence[str], loader: Mapping, evaluated: bool) -> Sequence[int]:
+    """Raise if images that a metric needs are missing or broken; say so of those of training.
+
+    Args:
+        path: the file that lists them, for messages.
+        folder: where they are.
+        names: of the images, relative to the folder.
+        loader: the step of the pipeline that loads them.
+        evaluated: whether a metric needs every image.
+
+    Returns:
+        The places of those that were opened, spread over all that are there.
+    """
+    missing = missing_files(folder, names)
+    if names and len(missing) == len(names):
+        first = osp.join(folder, names[0])
+        raise ValueError(f'{path} lists images that are not there, such as {first}: set data_prefix=dict(img=...) '
+                         f'so that it and the name of an image make its path{like_there(first)}.')
     if missing:
-        text = (f'{len(missing)} of {len(files)} images of {path} are not there, such as '
-                f'{files[missing[0]]}{like_there(files[missing[0]])}')
-        if evaluated:
-            raise ValueError(f'{text}. A metric needs all: restore them, or take them out of the file.')
-        print_log(f'{text}. Training leaves these out.', 'current', logging.WARNING)
-    absent = set(missing)
-    there = [index for index in range(len(files)) if index not in absent]
-    chosen = [there[int(place)] for place in np.linspace(0, len(there) - 1, min(OPENED, len(there)))]
-    check_readable(path, files, chosen, evaluated)
-    check_sizes(path, file, files, chosen, turns_images(dataset.get('pipeline')))
-    check_boxes(path, file)
+        first = osp.join(folder, names[missing[0]])
+        outcome = NEEDED if evaluated else in_training(loader, 'missing')
+        text = (f'{len(missing)} of {len(names)} images of {path} are not there, such as {first}{like_there(first)}. '
+                f'{outcome}')
+        if evaluated or outcome.startswith('Training stops'):
+            raise ValueError(text)
+        print_log(text, 'current', logging.WARNING)
+    there = np.setdiff1d(np.arange(len(names)), missing)
+    opened = there[np.linspace(0, len(there) - 1, min(OPENED, len(there))).astype(int)].tolist()
+    files = [osp.join(folder, names[index]) for index in opened]
+    check_readable(path, files, NEEDED if evaluated else in_training(loader, 'broken'))
+    return opened
 
 
-def missing_files(files: Sequence[str]) -> list[int]:
-    """The places of files that are not there."""
-    by_folder = defaultdict(list)
-    for index, file in enumerate(files):
-        by_folder[osp.dirname(file)].append((index, osp.basename(file)))
-    found = []
-    for folder, members in by_folder.items():
-        if len(members) < 4:  # listing a large folder for a few would take longer
-            found += [index for index, name in members if not osp.exists(osp.join(folder, name))]
-            continue
-        try:
-            names = set(os.listdir(folder or '.'))
-        except OSError:
-            names = set()
-        found += [index for index, name in members if name not in names]
-    return sorted(found)
+def loaded_images(dataset: Mapping, file: CocoFile) -> Sequence[Image]:
+    """The images of a file that a dataset loads: not all if it takes a part, or people of some of them."""
+    people = isinstance(file, PeopleFile)
+    part = chosen_people(dataset, file) if people else chosen_images(dataset, file)
+    listed = part[0] if part else None
+    if people and file.annotations and dataset.get('data_mode') != 'bottomup' and not dataset.get('bbox_file'):
+        having = {entry.image_id for entry in file.annotations if is_counted(entry)}
+        listed = having if listed is None else having & listed
+    return file.images if listed is None else [image for image in file.images if image.id in listed]
+
+
+def loading_step(pipeline: Any) -> Mapping:
+    """The step of a pipeline that loads images, empty if there is none."""
+    return next((step for step in find_dicts(pipeline, 'type') if 'LoadImage' in str(step['type'])), {})
+
+
+def reads_files(loader: Mapping) -> bool:
+    """Whether a step reads local files, as far as is known."""
+    return (not loader or name_of(loader) in LOADERS) and not (loader.get('backend_args')
+                                                               or loader.get('file_client_args'))
+
+
+def name_of(step: Mapping) -> str:
+    return str(step['type']).rpartition('.')[2]
+
+
+def in_training(loader: Mapping, fault: str) -> str:
+    """What becomes of images with a fault in training; empty if the loader is not known."""
+    if not loader:
+        return ''
+    if name_of(loader) == 'LoadImageOrSkip' or loader.get('ignore_empty'):
+        return 'Training skips them.'
+    return (f'Training stops at the first {fault} image: restore the images, remove them from the file, or load with '
+            "dict(type='LoadImageOrSkip'), which skips them.")
+
+
+def missing_files(folder: str, names: Sequence[str]) -> list[int]:
+    """The places of names that no file in a folder, or in folders there, has."""
+    absent = set(names)
+    absent.difference_update(files_in(folder))
+    inside = Counter(osp.dirname(name) for name in absent)
+    for below, count in inside.items():
+        if below and count > 3:  # listing a large folder for a few would take longer
+            absent.difference_update(osp.join(below, name) for name in files_in(osp.join(folder, below)))
+    # A file system may find what it does not list, under a name in other capitals or in a folder that is closed.
+    absent = {name for name in absent if not osp.exists(osp.join(folder, name))}
+    return [index for index, name in enumerate(names) if name in absent] if absent else []
+
+
+def files_in(folder: str) -> list[str]:
+    """The names of what is in a folder, less links that lead nowhere; nothing if it cannot be listed."""
+    try:
+        with os.scandir(folder or '.') as entries:
+            return [entry.name for entry in entries if not entry.is_symlink() or osp.exists(entry.path)]
+    except OSError:
+        return []
 
 
 def like_there(file: str) -> str:
-    """What is there in the place of a file, with other capitals or separators."""
+    """What is there in the place of a file, in other capitals, separators or code points."""
     folder, name = osp.split(file)
     if '\\' in name:
         return ' (its file_name has backslashes; write /)'
-    try:
-        near = next((each for each in os.listdir(folder or '.') if each.lower() == name.lower()), None)
-    except OSError:
-        return ''
-    return f' (there is {near}, in other capitals)' if near else ''
+    if osp.islink(file):
+        return f' (a link to {os.readlink(file)}, where nothing is)'
+    for other in files_in(folder):
+        if normalize('NFC', other) == normalize('NFC', name):
+            return ' (there is one whose accents are encoded otherwise; write both in the Unicode form NFC)'
+        if other.lower() == name.lower():
+            return f' (there is {other}, in other capitals)'
+    return ''
 
 
-def turns_images(pipeline: Any) -> bool:
+def turns_images(loader: Mapping) -> bool:
     """Whether images are turned as their EXIF says when they are loaded; mmcv does so unless told otherwise."""
-    for step in find_dicts(pipeline, 'type'):
-        if 'LoadImage' in str(step['type']):
-            kind = str(step.get('color_type', 'color'))
-            return 'ignore_orientation' not in kind and kind != 'unchanged'
-    return True
+    kind = str(loader.get('color_type', 'color'))
+    return 'ignore_orientation' not in kind and kind != 'unchanged'
 
 
 def size_of(file: str, turned: bool) -> Optional[tuple[int, int]]:
     """Width and height by the file's header; None if it cannot be read."""
     try:
-        with Image.open(file) as image:
+        with Opened.open(file) as image:
             width, height = image.size
             is_turned = turned and image.getexif().get(ORIENTATION) in TURNED
     except Exception:  # of a broken file anything may come, and loading it tells
@@ -111,15 +174,15 @@ def size_of(file: str, turned: bool) -> Optional[tuple[int, int]]:
     return (height, width) if is_turned else (width, height)
 
 
-def check_readable(path: str, files: Sequence[str], chosen: Sequence[int], evaluated: bool) -> None:
-    """Raise if images that a metric needs are broken; say so of those of training."""
-    broken = [index for index in chosen if size_of(files[index], False) is None or is_cut_off(files[index])]
+def check_readable(path: str, files: Sequence[str], outcome: str) -> None:
+    """Say which images are broken and what the outcome is; raise if a metric needs them."""
+    broken = [file for file in files if size_of(file, False) is None or is_cut_off(file)]
     if broken:
-        text = (f'{len(broken)} of {len(chosen)} images of {path} that were opened are broken or cut off, such as '
-                f'{files[broken[0]]}')
-        if evaluated:
-            raise ValueError(f'{text}. A metric needs all: replace them, or take them out of the file.')
-        print_log(f'{text}. Training leaves these out.', 'current', logging.WARNING)
+        text = (f'{len(broken)} of {len(files)} images of {path} that were opened are broken or cut off, such as '
+                f'{broken[0]}. {outcome}')
+        if outcome == NEEDED:
+            raise ValueError(text)
+        print_log(text, 'current', logging.WARNING)
 
 
 def is_cut_off(file: str) -> bool:
@@ -130,38 +193,45 @@ def is_cut_off(file: str) -> bool:
     return False
 
 
-def check_sizes(path: str, file: CocoFile, files: Sequence[str], chosen: Sequence[int], turned: bool) -> None:
+def check_sizes(path: str, file: CocoFile, opened: Sequence[Image], folder: str, loader: Mapping) -> None:
     """Raise if images have another size than the annotations say, as boxes are then at other places."""
-    wrong = []
-    for index in chosen:
-        size, told = size_of(files[index], turned), (file.images[index].width, file.images[index].height)
-        if size not in (None, told):
-            wrong.append((index, size, told))
+    turned, wrong = turns_images(loader), []
+    for image in opened:
+        name = osp.join(folder, image.file_name)
+        size, told = size_of(name, turned), (image.width, image.height)
+        if size not in (None, told) and min(told) > 0:
+            wrong.append((image, name, size, told))
     if not wrong:
         return
-    index, size, told = wrong[0]
-    text = (f'{path}, images[{index}]: the size is {told[0]:g} x {told[1]:g} there, and that of {files[index]} is '
-            f'{size[0]} x {size[1]}, as of {len(wrong)} of {len(chosen)} images that were opened')
+    image, name, size, told = wrong[0]
+    text = (f'{path}, images[{file.images.index(image)}]: the size is {told[0]:g} x {told[1]:g} there, and that of '
+            f'{name} is {size[0]} x {size[1]}, as of {len(wrong)} of {len(opened)} images that were opened')
     if size == told[::-1]:
-        exif = ' by its EXIF' if size_of(files[index], False) == told else ''
+        exif = ' by its EXIF' if size_of(name, False) == told else ''
         advice = (f'it is turned{exif} when it is loaded, and its boxes are not: turn the files '
                   "(mogrify -auto-orient) and their boxes alike, or load with color_type='color_ignore_orientation' "
                   'if the boxes belong to the image as it is stored.')
     else:
         advice = 'give the annotations of these very files, or the files that were annotated.'
-    if len(wrong) < max(2, ALLOWED_SHARE * len(chosen)) and size != told[::-1]:
+    if len(wrong) < max(2, ALLOWED_SHARE * len(opened)):
         print_log(f'{text}: {advice}', 'current', logging.WARNING)
     else:
         raise ValueError(f'{text}: {advice}')
 
 
-def check_boxes(path: str, file: CocoFile) -> None:
-    """Raise if boxes are those of corners or of another scale; warn of some that reach out of their image."""
-    if not file.annotations:
-        return
-    sizes = {image.id: (image.width, image.height) for image in file.images}
-    size = np.array([sizes.get(entry.image_id, (np.inf, np.inf)) for entry in file.annotations], float)
-    box = boxes(file)
+def check_boxes(path: str, box: np.ndarray, size: np.ndarray) -> None:
+    """Raise if boxes are those of corners or of another scale; warn of some that reach out of their image.
+
+    Args:
+        path: the file.
+        box: x, y, width, height of every annotation.
+        size: width and height of its image, infinite where that is not listed.
+    """
+    void = (size <= 0).any(1)
+    if void.any():
+        index = int(np.flatnonzero(void)[0])
+        raise ValueError(f'{path}: the image of annotations[{index}] has the size {tuple(size[index].tolist())}, '
+                         'and mmdet drops boxes outside it: write the width and height of every image.')
     over = (box[:, :2] + box[:, 2:] > size + 2 + 0.02 * np.minimum(size, 1e9)).any(1)
     if not over.any():
         return

@@ -160,7 +160,7 @@ def subset(found: Reading, dataset: Mapping, loader: str, evaluator: str, folder
 def chosen_images(dataset: Mapping, file: CocoFile) -> Optional[tuple[set, None]]:
     """Ids of the images that a detector's dataset gives; None for all."""
     chosen, settings = file.images, dataset.get('filter_cfg') or {}
-    if not dataset.get('test_mode'):
+    if settings and not dataset.get('test_mode'):
         used = {entry.image_id for entry in file.annotations} if settings.get('filter_empty_gt') else None
         chosen = [image for image in chosen if min(image.width, image.height) >= settings.get('min_size', 0)
                   and (used is None or image.id in used)]
@@ -198,6 +198,9 @@ def sliced(entries: Sequence[Any], indices: Any) -> Sequence[Any]:
         return entries
     if isinstance(indices, int):
         return entries[:indices] if indices >= 0 else entries[indices:]
+    if any(not -len(entries) <= index < len(entries) for index in indices):
+        raise ValueError(f'indices of the dataset reach to {max(indices)}, and it has {len(entries)} entries, counted '
+                         'from 0: leave those out that are not there.')
     return [entries[index] for index in indices]
 
 

@@ -25,6 +25,12 @@ class LastBatchHook(Hook):
     def __init__(self) -> None:
         self.frozen: list[nn.Module] = []
 
+    def before_train(self, runner: Runner) -> None:
+        loader = runner.train_dataloader
+        if getattr(loader.batch_sampler, 'batch_size', 1) > 1 and len(loader.dataset) == 1:
+            runner.logger.warning('The training data is one image: every batch norm normalizes it by running '
+                                  'statistics, which stay as they are.')
+
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         usual = getattr(runner.train_dataloader.batch_sampler, 'batch_size', 1)
         if usual > 1 and number_of_images(data_batch) == 1:
