@@ -74,6 +74,26 @@ def test_imagenet(arch, decay, dropout, warmup):
          hidden_channels=dict(m0=640, m1=960, m2=1024, m3=1024)[arch])
 
 
+def test_tiny_imagenet_is_one_recipe_for_all_networks():
+    pytest.importorskip('mmpretrain')
+    names = [*(f'micronet_m{number}' for number in range(4)),
+             *(f'mobilenetv3_small_{width}' for width in ('015', '020', '035', '050'))]
+    recipes = {name: recipe(f'trained/tiny_imagenet_{name}') for name in names}
+    cfg, train, test = recipes['micronet_m0']
+    assert [step.get('scale') for step in train] == [None, 64, None, None]
+    assert test[1] == dict(type='Resize', scale=(128, 128))
+    later = cfg['custom_hooks'][-1]['schedule']
+    assert [(each['action_epoch'], each['train_pipeline'][1]['scale']) for each in later] == [(11, 96), (19, 128)]
+    assert cfg['custom_hooks'][:-1] == ROBUST
+    part(cfg['train_cfg'], max_epochs=24)
+    part(cfg['optim_wrapper']['optimizer'], type='SGD', lr=0.2, momentum=0.9, nesterov=True, weight_decay=3e-5)
+    for name, (other, *_) in recipes.items():
+        network, imagenet = other.pop('model'), unscoped(Config.fromfile(CONFIGS / f'imagenet_{name}.py').to_dict())
+        assert network['backbone'] == imagenet['model']['backbone']
+        assert network['head'] == dict(imagenet['model']['head'], num_classes=200)
+        assert other == cfg
+
+
 @pytest.mark.parametrize(('name', 'lr', 'widths'), [
     ('retinanet_micronet_m3', 0.01, (24, 80, 864)),
     ('retinanet_micronet_m2', 0.01, (24, 64, 768)),

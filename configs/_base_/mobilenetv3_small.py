@@ -1,6 +1,4 @@
-# The paper's baseline with the training setup of MicroNet ("they share the same training setup", section 6.1.2).
-_base_ = './imagenet_600e.py'
-
+# MobileNetV3-Small as the paper's baseline; a config that builds on it sets the width, and in_channels of the head.
 model = dict(
     type='ImageClassifier',
     backbone=dict(type='MobileNetV3Small', width=1.0),

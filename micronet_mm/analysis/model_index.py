@@ -41,6 +41,7 @@ FAMILIES = dict(
     imagenet=Family('imagenet_micronet', 'MicroNet', *CLASSIFICATION),
     mobilenetv3_small=Family('imagenet_mobilenetv3', 'MobileNetV3-Small', *CLASSIFICATION),
     ablation=Family('ablation/imagenet', 'MicroNet ablations', *CLASSIFICATION),
+    tiny_imagenet=Family('trained/tiny_imagenet', 'Tiny-ImageNet', 'Image Classification', 'Tiny-ImageNet', ''),
     retinanet=Family('retinanet', 'RetinaNet with MicroNet', *DETECTION),
     faster_rcnn=Family('faster_rcnn', 'Faster R-CNN with MicroNet', *DETECTION),
     micro_det=Family('micro_det', 'MicroDet', *DETECTION),
