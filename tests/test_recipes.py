@@ -86,7 +86,7 @@ def test_tiny_imagenet_is_one_recipe_for_all_networks():
     assert [(each['action_epoch'], each['train_pipeline'][1]['scale']) for each in later] == [(11, 96), (19, 128)]
     assert cfg['custom_hooks'][:-1] == ROBUST
     part(cfg['train_cfg'], max_epochs=24)
-    part(cfg['optim_wrapper']['optimizer'], type='SGD', lr=0.2, momentum=0.9, nesterov=True, weight_decay=3e-5)
+    part(cfg['optim_wrapper']['optimizer'], type='SGD', lr=0.3, momentum=0.9, nesterov=True, weight_decay=3e-5)
     for name, (other, *_) in recipes.items():
         network, imagenet = other.pop('model'), unscoped(Config.fromfile(CONFIGS / f'imagenet_{name}.py').to_dict())
         assert network['backbone'] == imagenet['model']['backbone']

@@ -37,7 +37,7 @@ test_evaluator = val_evaluator
 
 epochs, warmup = 24, 1
 train_cfg = dict(max_epochs=epochs, val_interval=1)
-optim_wrapper = dict(optimizer=dict(lr=0.2, nesterov=True, weight_decay=3e-5))
+optim_wrapper = dict(optimizer=dict(lr=0.3, nesterov=True, weight_decay=3e-5))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=True, begin=0, end=warmup, convert_to_iter_based=True),
     dict(type='CosineAnnealingLR', T_max=epochs - warmup, by_epoch=True, begin=warmup, end=epochs,
