@@ -11,7 +11,7 @@ from pathlib import Path
 
 COMMANDS = Path(__file__).parent / 'micronet_mm' / 'commands'
 MODULES = {'train': 'train', 'test': 'test', 'export': 'export', 'find-poses': 'find_poses', 'flops': 'flops',
-           'convert': 'convert'}
+           'convert': 'convert', 'models': 'models'}
 MORE = """'micronet-mm COMMAND --help' says more. A config is named by its path, or by the name of one that comes with
 the package: retinanet_micronet_m3."""
 

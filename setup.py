@@ -57,7 +57,7 @@ setup(
         'console_scripts': ['micronet-mm = micronet_mm_console:main'],
     },
     package_data={
-        'micronet_mm': ['py.typed'],
+        'micronet_mm': ['py.typed', 'weights/*'],
         'micronet_mm.ops': ['*.cpp', '*.h', 'plan/*.c', 'plan/*.cpp', 'plan/*.h'],
         'micronet_runtime': ['py.typed'],
     },

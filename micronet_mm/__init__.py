@@ -18,12 +18,12 @@ if missing := [name for name in ('mmengine', 'mmcv') if find_spec(name) is None]
 from . import datasets, layers, models, standins
 from .checkpoint import allow_mmengine_checkpoints
 from .engine import hooks, optim_wrapper
-from .hub import create_model, list_models
+from .hub import create_model, list_models, list_pretrained
 from .packaged import teach_mmlab
 from .version import __version__
 
-__all__ = ['__version__', 'create_model', 'datasets', 'hooks', 'layers', 'list_models', 'models', 'optim_wrapper',
-           'standins']
+__all__ = ['__version__', 'create_model', 'datasets', 'hooks', 'layers', 'list_models', 'list_pretrained', 'models',
+           'optim_wrapper', 'standins']
 
 standins.put_in_place()
 teach_mmlab()

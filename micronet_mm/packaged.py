@@ -95,9 +95,16 @@ def teach_get_config(module: ModuleType) -> None:
     def get_config_of_ours_too(cfg_path: str, pretrained: bool = False) -> object:
         if not cfg_path.startswith(PREFIX):
             return get_config(cfg_path, pretrained)
+        path = packaged_config(cfg_path)
+        cfg = module.Config.fromfile(path)
         if pretrained:
-            raise ValueError(f'{cfg_path} has no weights: none are published.')
-        return module.Config.fromfile(packaged_config(cfg_path))
+            from micronet_mm.checkpoint.bundled import SCHEME, bundled_weights
+            config = path.relative_to(shipped('configs')).as_posix()
+            name = next((row.name for row in bundled_weights().values() if row.config == config), None)
+            if name is None:
+                raise ValueError(f'{cfg_path} has no bundled weights.')
+            cfg.model_path = SCHEME + name
+        return cfg
 
     module.get_config = get_config_of_ours_too
 

@@ -164,7 +164,7 @@ def test_a_head_for_other_classes_keeps_its_first_layer(converted):
 
 
 @pytest.mark.parametrize(('options', 'message'), [
-    (dict(pretrained=True), 'pretrained=True: no weights are shipped; give the path of a checkpoint'),
+    (dict(pretrained=3), 'pretrained=3 must be True, False or the path of a checkpoint.'),
     (dict(drop_path_rate=0.1), 'drop_path_rate=0.1: MicroNet has no stochastic depth'),
     (dict(global_pool='max'), "global_pool='max': MicroNet's classifier pools by 'avg'"),
     (dict(global_pool=''), "global_pool='': MicroNet's classifier pools by 'avg'; .* with num_classes=0"),
@@ -181,7 +181,7 @@ def test_what_is_not_there_is_said_in_one_line(options, message):
 
 
 def test_unknown_names_and_wrong_files_are_said_in_one_line(converted, tmp_path):
-    with pytest.raises(ValueError, match="there is no model 'micronet_m9'; there are micronet_m0, micronet_m1"):
+    with pytest.raises(ValueError, match="there is no model 'micronet_m9'; available: micronet_m0, micronet_m1"):
         micronet_mm.create_model('micronet_m9')
     with pytest.raises(FileNotFoundError, match=r'none\.pth does not exist'):
         micronet_mm.create_model('micronet_m0', pretrained='none.pth')

@@ -110,9 +110,9 @@ def test_weights_for_other_classes_arrive_too(features_only, converted):
                    network.backbone.state_dict().items())
 
 
-def test_pretrained_true_is_refused_in_one_line():
-    with pytest.raises(ValueError, match='no weights are shipped; give the path of a checkpoint') as error:
-        timm.create_model('micronet_m0', pretrained=True)
+def test_pretrained_true_without_bundled_weights_is_refused_in_one_line():
+    with pytest.raises(ValueError, match=r'micronet_m1_sharp has no bundled weights; available: .* path of a') as error:
+        timm.create_model('micronet_m1_sharp', pretrained=True)
     assert '\n' not in str(error.value)
 
 

@@ -193,8 +193,9 @@ TABLE = {
         weights=Wrong("must be one of ('float32',)", ('int8', None, 3)))),
     'deploy.refresh_plans': (dict(model=nn.ReLU()), dict(model=MODULE)),
     'hub.list_models': (dict(), dict(pattern=TEXT)),
+    'hub.list_pretrained': (dict(), dict(pattern=TEXT)),
     'hub.create_model': (dict(name='micronet_m0'), dict(
-        name=Wrong('micronet_m0', ('micronet_m9', 'm0', '')), pretrained=Wrong('path of a checkpoint', (True, 3)),
+        name=Wrong('micronet_m0', ('micronet_m9', 'm0', '')), pretrained=Wrong('path of a checkpoint', (3, ['a'])),
         features_only=FLAG, out_indices=Wrong('features_only=True', (2, (0, 1))),
         kwargs='see the settings of create_model below')),
     'apis.find_poses': (dict(source=PICTURE, detector='a', detector_weights='a', pose='a',

@@ -1,6 +1,6 @@
 """What mim and MMEngine read of the package: ``model-index.yml`` and a metafile for each family of configs.
 
-Parameters and multiply-adds are counted, accuracies are the paper's and say so. There are no weights to name.
+Parameters and multiply-adds are counted. Accuracies are the paper's and say so, except those of bundled weights.
 """
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -9,12 +9,14 @@ from typing import Any, NamedTuple, Optional
 import yaml
 from mmengine.config import Config
 
+from micronet_mm.checkpoint.bundled import SCHEME, bundled_weights
+
 from .from_config import count_config
 from .paper_tables import TABLES
 
 PAPER = dict(URL='https://arxiv.org/abs/2108.05894',
              Title='MicroNet: Improving Image Recognition with Extremely Low FLOPs')
-HEADER = "# Written by 'make tables'. Accuracies are the paper's: nothing here was trained on these datasets.\n"
+HEADER = "# Written by 'make tables'. Accuracies of (the paper) are the paper's; others are of bundled weights.\n"
 INDEX = 'model-index.yml'
 
 
@@ -80,6 +82,11 @@ def model(family: Family, configs: Path, name: str, size_of: Callable[[Config], 
     accuracy: Optional[float] = ACCURACIES.get(name)
     if accuracy is not None:
         entry['Results'] = [dict(Task=family.task, Dataset=family.dataset, Metrics={family.metric: accuracy})]
+    for weights in bundled_weights().values():
+        if weights.config == f'{name}.py':
+            metrics = {'Top 1 Accuracy': weights.top1, 'Top 5 Accuracy': weights.top5}
+            entry['Results'] = [dict(Task=family.task, Dataset=family.dataset, Metrics=metrics)]
+            entry['Weights'] = SCHEME + weights.name
     return entry
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from micronet_mm.arguments import FILE, checked, instance, optional
 from micronet_mm.models.micronet import MicroNet, share_that_fits
 
+from .bundled import is_bundled
 from .reading import require_file
 
 MODEL = instance(nn.Module, 'a module')
@@ -61,7 +62,7 @@ def check_initial_weights(model: nn.Module, load_from: Optional[str] = None) -> 
     for name, module in model.named_modules():
         for cfg in pretrained(module):
             check_part(module, within(read_tensors(cfg['checkpoint']), cfg.get('prefix') or ''), cfg, name)
-    if load_from and '://' not in load_from:
+    if load_from and not is_remote(load_from):
         stored = read_tensors(load_from)
         for name, module in model.named_modules():
             if isinstance(module, MicroNet) and within(stored, name):
@@ -91,11 +92,15 @@ def blame(path: str, check: Any, tensors: Mapping[str, Tensor]) -> None:
 
 
 def pretrained(module: nn.Module) -> Iterator[Mapping[str, Any]]:
-    """The entries of a module's ``init_cfg`` that name local files."""
+    """The entries of a module's ``init_cfg`` that name local files or bundled weights."""
     found = getattr(module, 'init_cfg', None) or []
     for cfg in found if isinstance(found, (list, tuple)) else [found]:
-        if cfg.get('type') == 'Pretrained' and '://' not in cfg['checkpoint']:
+        if cfg.get('type') == 'Pretrained' and not is_remote(cfg['checkpoint']):
             yield cfg
+
+
+def is_remote(path: str) -> bool:
+    return '://' in path and not is_bundled(path)
 
 
 def within(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

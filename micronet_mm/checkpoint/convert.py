@@ -13,6 +13,7 @@ from micronet_mm.models.classifier import MicroNetClassifier
 from micronet_mm.models.micronet import MicroNet
 
 from .atomic import make_folder_of, refuse_to_overwrite
+from .bundled import SCHEME, bundled_weights
 from .reading import read_checkpoint
 from .safe_globals import RELEASED_NAME, without_wrappers
 from .weights import check_format, choose_weights, write_weights
@@ -171,6 +172,10 @@ def convert_checkpoint(source: Union[str, Path], target: Union[str, Path]) -> Co
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # what matters about odd pickles the error says
         content = read_checkpoint(source)
+    meta = content.get('meta') if isinstance(content, Mapping) else None
+    if isinstance(meta, Mapping) and meta.get('name') in bundled_weights():
+        raise ValueError(f"{source} holds this package's own weights {meta['name']}, trained on {meta['dataset']}, not "
+                         f"the authors'. They need no conversion: use {SCHEME}{meta['name']}.")
     try:
         arch, state_dict = convert_state_dict(choose_weights(content).tensors)
     except ValueError as error:

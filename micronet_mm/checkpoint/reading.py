@@ -9,6 +9,7 @@ from zipfile import is_zipfile
 import torch
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
+from .bundled import bundled_file, is_bundled
 from .errors import BrokenCheckpointError, CheckpointError, RefusedCheckpointError
 from .pdparams import read_pdparams
 from .safetensors_file import read_safetensors
@@ -27,7 +28,7 @@ def read_checkpoint(path: Union[str, Path], map_location: Any = 'cpu', mmap: boo
     """``torch.load`` with ``weights_only=True``, or the reader of the format that the file's name ends in.
 
     Args:
-        path: of a local file.
+        path: of a local file, or ``micronet_mm://NAME`` for bundled weights.
         map_location: as for ``torch.load``.
         mmap: leave tensors on disk until they are used; files of old formats are read all the same.
 
@@ -37,6 +38,12 @@ def read_checkpoint(path: Union[str, Path], map_location: Any = 'cpu', mmap: boo
         RefusedCheckpointError: if it holds a type that is not allowed.
         CheckpointError: if reading it is not permitted.
     """
+    if is_bundled(path):
+        content = read_safetensors(bundled_file(str(path)), map_location)
+        # Stored in half precision to save space.
+        content['state_dict'] = {name: value.float() if value.is_floating_point() else value
+                                 for name, value in content['state_dict'].items()}
+        return content
     require_file(path)
     if read := OTHER_FORMATS.get(Path(path).suffix):
         return read(path, map_location)

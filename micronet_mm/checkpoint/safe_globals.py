@@ -24,6 +24,7 @@ from mmengine.runner import CheckpointLoader
 
 from micronet_mm.arguments import TEXT, checked, several
 
+from .bundled import SCHEME
 from .errors import CheckpointError
 from .reading import read_checkpoint
 
@@ -129,6 +130,7 @@ def allow_mmengine_checkpoints() -> None:
     """Allow-list what an MMEngine training checkpoint holds; called when ``micronet_mm`` is imported."""
     torch.serialization.add_safe_globals(SAFE_GLOBALS)
     CheckpointLoader.register_scheme('', load_from_local, force=True)
+    CheckpointLoader.register_scheme(SCHEME, read_checkpoint, force=True)
 
 
 @checked(names=several(TEXT, least=0))
