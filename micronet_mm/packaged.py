@@ -72,12 +72,12 @@ def find_config(given: str) -> Path:
 
 
 def teach_bases(module: ModuleType) -> None:
-    """Have ``mmengine.config.config`` find ``_base_ = 'micronet_mm::NAME.py'`` and imports of micronet_mm.configs.
+    """Have ``mmengine.config.config`` find ``_base_ = 'micronet_mm::NAME.py'``.
 
-    MMEngine itself knows MMLab's packages alone, wants a folder before the name, takes the package for the scope of
-    its modules (those of ours have their host's), and looks for an editable install where it is not.
+    MMEngine knows only MMLab's packages, expects a folder before the name, and takes the package as the scope of its
+    modules; our configs have the scope of mmdet, mmpose or mmpretrain.
     """
-    path_of_base, path_of_package = module.Config._get_cfg_path, module.get_installed_path
+    path_of_base = module.Config._get_cfg_path
 
     def get_cfg_path(cfg_path: str, filename: str) -> tuple[str, Optional[str]]:
         if cfg_path.startswith(PREFIX):
@@ -85,7 +85,6 @@ def teach_bases(module: ModuleType) -> None:
         return path_of_base(cfg_path, filename)
 
     module.Config._get_cfg_path = staticmethod(get_cfg_path)
-    module.get_installed_path = lambda name: str(PACKAGE) if name == PACKAGE.name else path_of_package(name)
 
 
 def teach_get_config(module: ModuleType) -> None:

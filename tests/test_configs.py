@@ -1,24 +1,13 @@
-"""Configs by name, in both styles of MMEngine, and in the index that mim reads."""
+"""Configs by name, in both styles of MMEngine, and in the index for mim."""
 import pytest
 import yaml
 from mm import ROOT, call
-from mmengine.config import Config
-from mmengine.registry import MODELS, DefaultScope
-from test_recipes import unscoped
+from PIL import Image
 
 from micronet_mm import __version__
 from micronet_mm.analysis.model_index import FAMILIES, family_of
-from micronet_mm.datasets import write_figures
-from micronet_mm.engine.cli import read_config
-from micronet_mm.packaged import PACKAGE, config_names, find_config, packaged_config, shipped
+from micronet_mm.packaged import config_names, find_config, packaged_config, shipped
 
-# What MMEngine's Runner and our commands read of a config.
-READ = ('model', 'data_preprocessor', 'default_scope', 'optim_wrapper', 'param_scheduler', 'auto_scale_lr',
-        'default_hooks', 'custom_hooks', 'env_cfg', 'visualizer', 'log_processor', 'log_level', 'load_from', 'resume',
-        'randomness',
-        *(f'{phase}_{part}' for phase in ('train', 'val', 'test') for part in ('dataloader', 'cfg', 'evaluator')))
-PURE = dict(imagenet_micronet_m3='mmpretrain', retinanet_micronet_m3='mmdet', faster_rcnn_micronet_m3='mmdet',
-            micro_det_m3='mmdet', keypoint_micronet_m3='mmpose')
 MODEL_INDEX = ROOT / 'tools' / 'model_index.py'
 
 
@@ -98,57 +87,38 @@ def test_mmengine_is_taught_without_being_imported():
 
 # ---- In MMEngine's pure-Python style.
 
-@pytest.mark.parametrize('name', PURE)
-def test_both_styles_say_the_same(name):
-    pytest.importorskip(PURE[name])
-    text = unscoped(Config.fromfile(packaged_config(name)).to_dict())
-    pure = read_config(PACKAGE / 'configs' / f'{name}.py').to_dict()  # names where it has classes
-    for key in READ:
-        assert pure.get(key) == text.get(key), key
-    assert set(pure) - set(text) <= {'meta_keys'}
-
-
-@pytest.mark.parametrize('name', PURE)
-def test_classes_are_those_that_names_mean(name):
-    pytest.importorskip(PURE[name])
-    pure = Config.fromfile(PACKAGE / 'configs' / f'{name}.py')
-    text = read_config(packaged_config(name))
-    models = []
-    for cfg in (pure, text):
-        cfg.model.backbone.init_cfg = None
-        with DefaultScope.overwrite_default_scope(PURE[name]):
-            models.append(MODELS.build(cfg.model))
-    assert str(models[0]) == str(models[1])
-    assert isinstance(pure.model.type, type) and type(models[0]) is pure.model.type
-
-
 PURE_CONFIG = """
-from mmdet.datasets.transforms import Resize
-from mmengine.config import read_base
-with read_base():
-    from micronet_mm.configs.retinanet_micronet_m3 import *
+from mmengine.optim import OptimWrapper
+from mmengine.runner import EpochBasedTrainLoop
+from mmpretrain.datasets import CustomDataset, PackInputs
+from mmpretrain.models import ClsDataPreprocessor, ImageClassifier
+from torch.optim import SGD
 
-small = dict(type=Resize, scale=(64, 64), keep_ratio=True)
-train_dataloader.merge(dict(batch_size=2, num_workers=0, persistent_workers=False, batch_sampler=None))
-train_dataloader.dataset.merge(dict(
-    data_root={data!r}, ann_file='annotations/train.json', data_prefix=dict(img='train/'),
-    metainfo=dict(classes=('person', 'disc', 'square', 'triangle'))))
-train_dataloader.dataset.pipeline[2] = small
-model.backbone.init_cfg = None
-model.bbox_head.num_classes = 4
-train_cfg = dict(by_epoch=False, max_iters=1)
-val_cfg = val_dataloader = val_evaluator = test_cfg = test_dataloader = test_evaluator = None
-log_processor.by_epoch = False
-default_hooks.logger.interval = 1
-default_hooks.checkpoint.merge(dict(by_epoch=False, save_best=None))
+from micronet_mm.datasets import LoadImageOrSkip
+from micronet_mm.engine.hooks import SafeCheckpointHook
+from micronet_mm.models import MicroNet, MicroNetClsHead
+
+default_scope = 'mmpretrain'
+model = dict(
+    type=ImageClassifier,
+    data_preprocessor=dict(type=ClsDataPreprocessor, mean=[127.0] * 3, std=[64.0] * 3, num_classes=2),
+    backbone=dict(type=MicroNet, arch='m0'),
+    head=dict(type=MicroNetClsHead, num_classes=2, in_channels=384, hidden_channels=640))
+train_dataloader = dict(batch_size=2, sampler=dict(type='DefaultSampler', shuffle=False), dataset=dict(
+    type=CustomDataset, data_root='data', pipeline=[dict(type=LoadImageOrSkip), dict(type=PackInputs)]))
+train_cfg = dict(type=EpochBasedTrainLoop, max_epochs=1)
+optim_wrapper = dict(type=OptimWrapper, optimizer=dict(type=SGD, lr=0.1))
+default_hooks = dict(logger=dict(type='LoggerHook', interval=1), checkpoint=dict(type=SafeCheckpointHook))
 randomness = dict(seed=0)
 """
 
 
-def test_a_pure_config_of_a_user_trains_in_mmengine_and_here(tmp_path):
-    pytest.importorskip('mmdet')
-    write_figures(tmp_path / 'figures', num_train=4, num_val=2)
-    (tmp_path / 'pure.py').write_text(PURE_CONFIG.format(data=f'{tmp_path}/figures/'))
+def test_a_pure_python_config_names_our_classes(tmp_path):
+    pytest.importorskip('mmpretrain')
+    for label in 'ab':
+        (tmp_path / 'data' / label).mkdir(parents=True)
+        Image.effect_noise((32, 32), 64).convert('RGB').save(tmp_path / 'data' / label / 'image.png')
+    (tmp_path / 'pure.py').write_text(PURE_CONFIG)
     code = ('from mmengine.config import Config\nfrom mmengine.runner import Runner\n'
             "cfg = Config.fromfile('pure.py')\ncfg.work_dir = 'mmengine'\nRunner.from_cfg(cfg).train()")
     losses = []
@@ -158,7 +128,7 @@ def test_a_pure_config_of_a_user_trains_in_mmengine_and_here(tmp_path):
         assert run.returncode == 0, run.stdout[-2000:]
         losses.append([line.partition(' loss: ')[2] for line in run.stdout.splitlines() if ' loss: ' in line])
     assert len(losses[0]) == 1 and losses[0] == losses[1]
-    assert (tmp_path / 'mmengine' / 'iter_1.pth').exists() and (tmp_path / 'ours' / 'iter_1.pth').exists()
+    assert (tmp_path / 'mmengine' / 'epoch_1.pth').exists() and (tmp_path / 'ours' / 'epoch_1.pth').exists()
 
 
 # ---- The index for mim.

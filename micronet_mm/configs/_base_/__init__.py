@@ -1,1 +1,0 @@
-"""What the configs have in common."""
