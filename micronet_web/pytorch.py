@@ -19,8 +19,8 @@ from micronet_mm.checkpoint import CheckpointError, allow_named
 from micronet_mm.commands.trained import load_trained, untrained_model
 from micronet_mm.deploy import contract
 from micronet_mm.deploy.assemble import assemble, default_size
+from micronet_mm.engine.checks.paths import require
 from micronet_mm.engine.cli import read_config
-from micronet_mm.engine.preflight import require
 from micronet_runtime import InputError, Model
 from micronet_runtime.metadata import parse
 

@@ -17,9 +17,10 @@ from test_own_data import EVALUATORS, LOADERS, figures, spoil  # noqa: F401
 from micronet_mm.commands import train
 from micronet_mm.datasets.coco_file import read_coco_file
 from micronet_mm.deploy.contract import describe
-from micronet_mm.engine import checks, metric_checks
-from micronet_mm.engine.consistency import check_codec, check_consistency
-from micronet_mm.engine.data_checks import check_data
+from micronet_mm.engine import checks
+from micronet_mm.engine.checks import metrics as metric_checks
+from micronet_mm.engine.checks.data import check_data
+from micronet_mm.engine.checks.model import check_codec, check_consistency
 from micronet_runtime.errors import InputError
 from micronet_runtime.metadata import parse
 

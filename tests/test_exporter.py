@@ -26,8 +26,8 @@ from micronet_mm.deploy.assemble import assemble, default_size
 from micronet_mm.deploy.comparison import compare_with
 from micronet_mm.deploy.examples import examples, real_image
 from micronet_mm.deploy.export import compare, label, open_session, to_onnx
+from micronet_mm.engine.checks.paths import find_dicts
 from micronet_mm.engine.cli import read_config
-from micronet_mm.engine.preflight import find_dicts
 
 pytestmark = pytest.mark.filterwarnings('ignore::DeprecationWarning', 'ignore::UserWarning',
                                         'ignore::torch.jit.TracerWarning')

@@ -15,7 +15,7 @@ pytest.importorskip('mmdet')
 from test_evaluation import Oracle, read
 
 from micronet_mm.datasets import CLASSES, write_figures
-from micronet_mm.engine.data_checks import check_data
+from micronet_mm.engine.checks.data import check_data
 from micronet_mm.engine.exported import evaluate
 
 
@@ -52,7 +52,7 @@ class Knows(Oracle):
 def says(monkeypatch):
     said = []
     for module in ('micronet_mm.datasets.coco_file', 'micronet_mm.datasets.coco_repairs',
-                   'micronet_mm.engine.metric_checks'):
+                   'micronet_mm.engine.checks.metrics'):
         monkeypatch.setattr(f'{module}.print_log', lambda text, *_: said.append(text))
     return said
 

@@ -11,8 +11,8 @@ from mmengine.config import Config
 from PIL import Image
 
 from micronet_mm.datasets import write_figures
-from micronet_mm.engine import image_checks
-from micronet_mm.engine.data_checks import check_data
+from micronet_mm.engine.checks import images as image_checks
+from micronet_mm.engine.checks.data import check_data
 
 TRAIN, VAL = (['train_dataloader'], []), (['val_dataloader'], ['val_evaluator'])
 

@@ -12,9 +12,9 @@ pytest.importorskip('mmpose')
 from test_own_data import CONFIGS, EVALUATORS, LOADERS, figures, in_one_folder  # noqa: F401
 
 from micronet_mm.datasets import coco_repairs
-from micronet_mm.engine import joints
-from micronet_mm.engine.consistency import check_consistency
-from micronet_mm.engine.data_checks import check_data
+from micronet_mm.engine.checks import joints
+from micronet_mm.engine.checks.data import check_data
+from micronet_mm.engine.checks.model import check_consistency
 
 
 @pytest.fixture(scope='module')

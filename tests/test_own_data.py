@@ -11,10 +11,10 @@ from mm import ROOT, call, write_config
 from mmengine.config import Config
 
 from micronet_mm.datasets import coco_file, write_figures
+from micronet_mm.engine.checks.data import check_data
+from micronet_mm.engine.checks.model import check_consistency
+from micronet_mm.engine.checks.paths import check_files
 from micronet_mm.engine.cli import config_parser
-from micronet_mm.engine.consistency import check_consistency
-from micronet_mm.engine.data_checks import check_data
-from micronet_mm.engine.preflight import check_files
 
 TRAIN = ROOT / 'tools' / 'train.py'
 LOADERS, EVALUATORS = ['train_dataloader', 'val_dataloader'], ['val_evaluator']

@@ -57,7 +57,7 @@ def test_a_broken_config_gets_one_line(text, message, tmp_path):
 def test_a_dataset_that_downloads_itself_is_left_alone():
     from mmengine.config import Config
 
-    from micronet_mm.engine.preflight import check_files
+    from micronet_mm.engine.checks.paths import check_files
     cifar = dict(dataset=dict(type='CIFAR10', data_root='no/such/folder'))
     check_files(Config(dict(default_scope='mmpretrain', train_dataloader=cifar)), ['train_dataloader'], [])
     cifar['dataset']['download'] = False

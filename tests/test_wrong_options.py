@@ -45,6 +45,7 @@ SCORE = Wrong('invalid float value|must be a number from 0 to 1|scores are from 
 SIZE = Wrong('invalid int value|at least 32', (['x', '64'], ['64', '0'], ['-64', '64'], ['31', '64'], ['64', 'nan']))
 MODEL = Wrong('name an exported ONNX file or plan|is no model that ONNX Runtime', ('nothing.onnx', 'folder', 'file'))
 FLAG = 'on or off'
+TEXT = 'any text'
 FREE = 'passed on as it is to the tool of MMLab'
 COMPARED = {'--work-dir': OUT_DIR, '--epochs': COUNT, '--seeds': COUNT, '--jobs': COUNT}
 COMMON = {'config': CONFIG, '--cfg-options': CFG_OPTIONS, '--work-dir': OUT_DIR, '--launcher': CHOICE,
@@ -68,6 +69,9 @@ TABLE = {
     'benchmark_training': ({}, {
         '--arch': CHOICE, '--threads': COUNT, '--rounds': COUNT, '--beside': FLAG, '--json': OUT_FILE}),
     'browse_dataset': ({'config': M0}, {'config': CONFIG, 'options': FREE}),
+    'bundle_weights': ({'config': 'trained/tiny_imagenet_micronet_m0', 'checkpoint': 'nothing.pth', '--commit': 'a'}, {
+        'config': CONFIG, 'checkpoint': CHECKPOINT, '--tag': TEXT, '--dataset': CHOICE, '--size': COUNT,
+        '--commit': TEXT}),
     'convert_checkpoint': ({'source': 'weights.pth', 'target': 'out.pth'}, {
         'source': Wrong('does not exist; give the released|is broken|these are not released', (
             'nothing.pth', 'folder', 'file', 'cut.pth', 'weights.pth')),
@@ -137,6 +141,9 @@ TABLE = {
         '--work-dir': 'written to where annotations lack something alone'}),
     'train': ({'config': TOY}, {
         **COMMON, '--resume': RESUMED, '--amp': CHOICE, '--auto-scale-lr': Wrong('needs auto_scale_lr=', ([], ))}),
+    'trained_page': ({'--commit': 'a', '--machine': 'a'}, {
+        '--add': Wrong('give the work dir of a training', ('nothing', 'folder', 'file')), '--commit': TEXT,
+        '--machine': TEXT}),
     'visualize_shift_max': ({'config': M0, 'checkpoint': 'weights.pth', 'out': 'out.png'}, {
         'config': CONFIG, '--cfg-options': CFG_OPTIONS, 'checkpoint': CHECKPOINT, 'out': Wrong(
             'name one that ends in .png, .svg or .pdf', ('out.txt', 'out')),

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from micronet_mm.arguments import COUNT
-from micronet_mm.engine.data_checks import check_data
+from micronet_mm.engine.checks.data import check_data
 
 CLASSES = 80
 PER_IMAGE, CORNERS = 7, 20

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import _process  # noqa: F401
 import torch
-from mmengine.config import Config
 
 from micronet_mm.arguments import COUNT
+from micronet_mm.checkpoint import check_fits
 from micronet_mm.checkpoint.atomic import write_text_atomically
 from micronet_mm.checkpoint.bundled import FOLDER, SCHEME, TABLE, BundledWeights, bundled_weights
 from micronet_mm.checkpoint.reading import read_checkpoint
 from micronet_mm.checkpoint.weights import write_weights
-from micronet_mm.engine.cli import build_runner, load_config, one_line_errors
+from micronet_mm.commands.trained import untrained_model
+from micronet_mm.engine.cli import build_runner, load_config, one_line_errors, read_config
 from micronet_mm.packaged import shipped
 
 LICENSES = {'Tiny-ImageNet': "ImageNet's terms of access: research and education, not commercial"}
@@ -38,13 +39,15 @@ def half_precision(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def add(args: argparse.Namespace) -> BundledWeights:
     """Write the file and the row; return the row."""
+    cfg = read_config(args.config)
+    check_fits(untrained_model(cfg), args.checkpoint)
     content = read_checkpoint(args.checkpoint)
-    meta, cfg = content['meta'], Config.fromfile(args.config)
+    meta = content['meta']
     name = f'micronet_{cfg.model.backbone.arch}.{args.tag}'
     file = FOLDER / f'{name.replace(".", "_")}.safetensors'
     described = dict(name=name, dataset=args.dataset, dataset_meta=dict(meta.get('dataset_meta') or {}))
     sha256 = write_weights(half_precision(content['state_dict']), described, file)
-    config = Path(args.config).resolve().relative_to(shipped('configs').resolve()).as_posix()
+    config = Path(cfg.filename).resolve().relative_to(shipped('configs').resolve()).as_posix()
     row = BundledWeights(
         name=name, file=file.name, sha256=sha256, arch=cfg.model.backbone.arch, dataset=args.dataset,
         license=LICENSES[args.dataset], num_classes=cfg.model.head.num_classes, input_size=(3, args.size, args.size),

@@ -9,10 +9,10 @@ import _process  # noqa: F401
 
 from micronet_mm.checkpoint.atomic import make_folder_of, refuse_to_overwrite, write_text_atomically
 from micronet_mm.deploy.contract import task_of
+from micronet_mm.engine.checks.data import check_data
+from micronet_mm.engine.checks.paths import check_files
 from micronet_mm.engine.cli import config_parser, load_config, one_line_errors
-from micronet_mm.engine.data_checks import check_data
 from micronet_mm.engine.exported import evaluate
-from micronet_mm.engine.preflight import check_files
 from micronet_runtime import Classifier, Detector, Frame, PoseEstimator
 from micronet_runtime.sources import load
 

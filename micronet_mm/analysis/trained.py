@@ -63,9 +63,11 @@ def read_run(folder: Path, commit: str, machine: str) -> Run:
     """Read a work dir that ``tools/train.py`` filled, with one or more resumed parts.
 
     Raises:
-        ValueError: if an epoch is missing.
+        ValueError: if the folder is no work dir, or an epoch is missing.
     """
-    [config] = folder.glob(f'{PREFIX}*.py')
+    config = next(folder.glob(f'{PREFIX}*.py'), None)
+    if config is None:
+        raise ValueError(f'{folder} has no config {PREFIX}*.py: give the work dir of a training.')
     cfg = Config.fromfile(config)
     lines: dict[int, list[dict]] = {}
     accuracies: dict[int, dict] = {}

@@ -24,8 +24,8 @@ from micronet_mm.deploy.assemble import assemble, default_size
 from micronet_mm.deploy.decoding import describe_decoding
 from micronet_mm.deploy.examples import examples, real_image
 from micronet_mm.deploy.plan.linear import WEIGHTS
+from micronet_mm.engine.checks.paths import require
 from micronet_mm.engine.cli import config_parser, one_line_errors, read_config
-from micronet_mm.engine.preflight import require
 
 from .export_plan import beside, check_plan, prepare_for_plan, write_plan
 from .trained import load_trained, untrained_model

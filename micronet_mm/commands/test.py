@@ -8,6 +8,7 @@ from micronet_mm.checkpoint import check_fits
 from micronet_mm.checkpoint.atomic import make_folder, make_folder_of, refuse_to_overwrite
 from micronet_mm.deploy.hook import SwitchToDeployHook
 from micronet_mm.engine.checks import check_all
+from micronet_mm.engine.checks.paths import find_dicts, require
 from micronet_mm.engine.cli import (
     build_loops,
     build_runner,
@@ -17,7 +18,6 @@ from micronet_mm.engine.cli import (
     one_line_stops,
 )
 from micronet_mm.engine.gloo import leave_processes
-from micronet_mm.engine.preflight import find_dicts, require
 
 # Engine and type of weights.
 ENGINES = {'pytorch': ('pytorch', ), 'native': ('native', ), 'native-bfloat16': ('native', 'bfloat16'),

@@ -9,6 +9,7 @@ from micronet_mm.checkpoint.atomic import make_folder
 from micronet_mm.checkpoint.newest import check_resumable
 from micronet_mm.checkpoint.reading import require_file
 from micronet_mm.engine.checks import check_all
+from micronet_mm.engine.checks.paths import require
 from micronet_mm.engine.cli import (
     build_loops,
     build_runner,
@@ -22,7 +23,6 @@ from micronet_mm.engine.cli import (
 from micronet_mm.engine.gloo import leave_processes
 from micronet_mm.engine.hooks import LastBatchHook, ResumeConfigHook
 from micronet_mm.engine.hooks.preemption import keeping_epoch
-from micronet_mm.engine.preflight import require
 from micronet_mm.engine.resume import resume_newest
 
 

@@ -5,7 +5,7 @@ from torch import nn
 
 from micronet_mm.analysis.from_config import build_model
 from micronet_mm.checkpoint import check_fits
-from micronet_mm.engine.preflight import find_dicts
+from micronet_mm.engine.checks.paths import find_dicts
 
 
 def untrained_model(cfg: Config) -> nn.Module:

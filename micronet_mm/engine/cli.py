@@ -24,12 +24,12 @@ from micronet_mm.arguments import building, whole
 from micronet_mm.checkpoint import CheckpointError, allow_named
 from micronet_mm.checkpoint.atomic import DISK_FULL
 from micronet_mm.datasets import UnreadableImageError
+from micronet_mm.engine.checks.names import check_arguments
 from micronet_mm.packaged import PACKAGE, find_config
 from micronet_runtime.shown import one_line
 
 from .errors import RunStopped
 from .pure_python import with_names
-from .settings import check_arguments
 
 TRACEBACK = 'MICRONET_TRACEBACK'
 LONGEST_LINE = 2000  # characters of a message

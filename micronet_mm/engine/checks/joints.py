@@ -11,7 +11,7 @@ from mmengine.config.utils import ConfigParsingError
 from mmengine.logging import print_log
 from mmengine.utils import get_installed_path
 
-from .preflight import find_dicts, is_shipped
+from .paths import find_dicts, is_shipped
 
 KEYS = ('dataset_name', 'keypoint_info', 'skeleton_info', 'joint_weights', 'sigmas')
 

@@ -11,9 +11,9 @@ from micronet_mm.datasets.class_names import class_names
 from micronet_mm.models import MicroNet
 
 from .class_folders import check_folders, class_folders
-from .data_checks import registered
+from .data import registered
 from .joints import check_joints
-from .preflight import find_dicts
+from .paths import find_dicts
 
 HEATMAP_HEADS = ('MicroHeatmapHead', 'InvertedResidualHeatmapHead')  # of stride 4 by default
 # Whose num_classes counts things other than the classes of the data.

@@ -18,10 +18,17 @@ from micronet_mm.datasets.coco_file import (
 )
 from micronet_mm.datasets.coco_repairs import Use, repaired
 
-from .image_checks import check_boxes, check_images
+from .images import check_boxes, check_images
 from .joints import number_of_joints
-from .metric_checks import Reading, check_metrics, leave_strangers_out, metrics_of, unwrap, warn_of_labels
-from .preflight import find_dicts
+from .metrics import (
+    Reading,
+    check_metrics,
+    leave_strangers_out,
+    metrics_of,
+    unwrap,
+    warn_of_labels,
+)
+from .paths import find_dicts
 
 COCO_BASES = dict(CocoDataset=1.0, BaseCocoStyleDataset=0.53)  # and the share of its box that a thing fills
 # Methods that make data of a file; a dataset that has one of its own may read another format.

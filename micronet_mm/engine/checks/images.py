@@ -15,8 +15,8 @@ from PIL import Image as Opened
 from micronet_mm.datasets.coco_file import CocoFile, Image, PeopleFile
 from micronet_mm.datasets.loading import check_whole
 
-from .metric_checks import chosen_images, chosen_people, is_counted
-from .preflight import find_dicts
+from .metrics import chosen_images, chosen_people, is_counted
+from .paths import find_dicts
 
 OPENED = 100  # images whose size is looked at, spread over a file
 ORIENTATION, TURNED = 0x0112, range(5, 9)  # of EXIF: the tag, and the values by which width and height change places

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from .consistency import check_consistency
-from .data_checks import check_data
-from .preflight import check_files
+from .data import check_data
+from .model import check_consistency
+from .paths import check_files
 
 
 def check_all(cfg: Config, loaders: Sequence[str], evaluators: Sequence[str], skips: bool = False) -> None:

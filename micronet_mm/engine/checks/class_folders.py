@@ -8,8 +8,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from .data_checks import registered
-from .image_checks import OPENED, check_listed, loading_step, reads_files
+from .data import registered
+from .images import OPENED, check_listed, loading_step, reads_files
 
 # What programs leave in folders, some of it with images.
 JUNK = {'__MACOSX', '@eaDir', '__pycache__', 'lost+found', '$RECYCLE.BIN', 'System Volume Information', 'Thumbs.db',

@@ -18,7 +18,7 @@ from mmengine.registry import METRICS
 from micronet_mm.datasets.coco_file import CocoFile, Identifier, PeopleFile, boxes
 from micronet_mm.datasets.coco_repairs import Use, write_copy
 
-from .preflight import find_dicts
+from .paths import find_dicts
 
 REPEATING = ('RepeatDataset', 'ClassBalancedDataset')
 MOST_PEOPLE = 20  # that COCO's metric of keypoints looks at in an image
