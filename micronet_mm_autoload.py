@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 PACKAGE = Path(__file__).parent / 'micronet_mm'
-STAND_INS, PACKAGED = PACKAGE / 'standins' / '__init__.py', PACKAGE / 'packaged.py'
+STAND_INS, PACKAGED = PACKAGE / 'standins' / '__init__.py', PACKAGE / 'bundled_configs.py'
 
 
 def load(file: Path) -> ModuleType:

@@ -15,11 +15,12 @@ if missing := [name for name in ('mmengine', 'mmcv') if find_spec(name) is None]
         "MMLab, the original one by pip install 'mmengine>=0.10.7,<0.11' 'mmcv-lite>=2.0,<2.2', or the maintained one "
         "by pip install 'onedl-mmengine>=0.10.12,<0.11' 'onedl-mmcv>=2.3.6,<2.4'.", name=missing[0])
 
+from micronet_mm.bundled_configs import teach_mmlab
+
 from . import datasets, layers, models, standins
 from .checkpoint import allow_mmengine_checkpoints
 from .engine import hooks, optim_wrapper
 from .hub import create_model, list_models, list_pretrained
-from .packaged import teach_mmlab
 from .version import __version__
 
 __all__ = ['__version__', 'create_model', 'datasets', 'hooks', 'layers', 'list_models', 'list_pretrained', 'models',

@@ -17,7 +17,7 @@ from micronet_mm import __version__
 from micronet_mm.analysis.from_config import madds
 from micronet_mm.checkpoint import CheckpointError, allow_named
 from micronet_mm.commands.trained import load_trained, untrained_model
-from micronet_mm.deploy import contract
+from micronet_mm.deploy import metadata as contract
 from micronet_mm.deploy.assemble import assemble, default_size
 from micronet_mm.engine.checks.paths import require
 from micronet_mm.engine.cli import read_config

@@ -16,7 +16,8 @@ from test_plan import has_library
 
 from micronet_mm.analysis.from_config import count_config
 from micronet_mm.analysis.paper_tables import TABLES
-from micronet_mm.latency import forms, networks
+from micronet_mm.latency import networks
+from micronet_mm.latency import variants as forms
 from micronet_mm.latency.figure import latency_curves, latency_figure
 from micronet_mm.latency.profile import profile
 from micronet_mm.latency.report import machine, records, table

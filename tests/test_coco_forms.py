@@ -16,7 +16,7 @@ from test_own_data import EVALUATORS, LOADERS, figures, spoil  # noqa: F401
 
 from micronet_mm.commands import train
 from micronet_mm.datasets.coco_file import read_coco_file
-from micronet_mm.deploy.contract import describe
+from micronet_mm.deploy.metadata import describe
 from micronet_mm.engine import checks
 from micronet_mm.engine.checks import metrics as metric_checks
 from micronet_mm.engine.checks.data import check_data

@@ -6,7 +6,7 @@ from PIL import Image
 
 from micronet_mm import __version__
 from micronet_mm.analysis.model_index import FAMILIES, family_of
-from micronet_mm.packaged import config_names, find_config, packaged_config, shipped
+from micronet_mm.bundled_configs import config_names, find_config, packaged_config, shipped
 
 MODEL_INDEX = ROOT / 'tools' / 'model_index.py'
 

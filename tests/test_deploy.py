@@ -15,7 +15,7 @@ from test_golden import network
 from torch import nn
 
 from micronet_mm.deploy import switch_to_deploy
-from micronet_mm.deploy.form import Steps, natural
+from micronet_mm.deploy.fold import Steps, natural
 from micronet_mm.deploy.hook import SwitchToDeployHook
 from micronet_mm.deploy.layers import DeployShiftMax, DeployStem, Permutation
 from micronet_mm.hub import create_model

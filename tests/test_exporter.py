@@ -21,11 +21,11 @@ import micronet_runtime
 from micronet_mm.analysis.from_config import build_model
 from micronet_mm.commands import export as export_tool
 from micronet_mm.datasets import write_figures
-from micronet_mm.deploy import contract
+from micronet_mm.deploy import metadata as contract
 from micronet_mm.deploy.assemble import assemble, default_size
 from micronet_mm.deploy.comparison import compare_with
-from micronet_mm.deploy.examples import examples, real_image
 from micronet_mm.deploy.export import compare, label, open_session, to_onnx
+from micronet_mm.deploy.parity_inputs import examples, real_image
 from micronet_mm.engine.checks.paths import find_dicts
 from micronet_mm.engine.cli import read_config
 

@@ -93,13 +93,13 @@ def test_mobilenetv2_at_full_width_is_the_library_s():
 
 @pytest.mark.parametrize(('width', 'name'), [(0.5, 'small_050'), (0.75, 'small_075'), (1.0, 'small')])
 def test_baseline_scales_as_the_library_does(width, name):
-    from micronet_mm.models.mobilenetv3_small import MobileNetV3, scaled_setting
+    from micronet_mm.models.baselines.mobilenetv3_small import MobileNetV3, scaled_setting
     assert scaled_setting(width, 16, 8) == MobileNetV3.arch_settings[name]
 
 
 def test_baseline_at_full_width_is_the_library_s():
     from micronet_mm.models import MobileNetV3Small
-    from micronet_mm.models.mobilenetv3_small import MobileNetV3
+    from micronet_mm.models.baselines.mobilenetv3_small import MobileNetV3
     ours, theirs = MobileNetV3Small(1.0), MobileNetV3('small')
     ours.load_state_dict(theirs.state_dict())
     ours.eval(), theirs.eval()

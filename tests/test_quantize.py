@@ -15,10 +15,10 @@ import onnx
 from onnx import numpy_helper
 
 from micronet_mm.commands import calibration, export
-from micronet_mm.deploy.agreement import agreement
 from micronet_mm.deploy.export import label, open_session, to_onnx
-from micronet_mm.deploy.form import switch_to_deploy
+from micronet_mm.deploy.fold import switch_to_deploy
 from micronet_mm.deploy.functions import Features
+from micronet_mm.deploy.parity import agreement
 from micronet_mm.deploy.quantize import choose, leading_to_maps, quantize
 from micronet_mm.models import MicroNet, MicroNetClassifier
 from micronet_runtime import Classifier, Model

@@ -12,9 +12,9 @@ pytest.importorskip('onnxruntime')
 
 from tiny_onnx import write_model
 
-from micronet_mm.arguments import shown as shown_in_arguments
 from micronet_mm.hub import create_model
 from micronet_mm.models import MicroNet
+from micronet_mm.validation import shown as shown_in_arguments
 from micronet_runtime import Classifier, Detector, InputError, Model
 from micronet_runtime.shown import one_line, shown
 

@@ -12,8 +12,8 @@ import yaml
 from mm import ROOT, SOURCES, write_config
 
 from micronet_mm import __version__
+from micronet_mm.bundled_configs import config_names
 from micronet_mm.datasets import write_figures
-from micronet_mm.packaged import config_names
 
 pytest.importorskip('mmdet')
 
@@ -88,7 +88,7 @@ def test_its_modules_are_those_that_run(call, target):
     run = call('-c', 'import torch, sys; print("mmengine" in sys.modules)\n'
                      'import micronet_mm, micronet_mm_autoload, micronet_mm_console, micronet_runtime as runtime\n'
                      'for m in (micronet_mm, micronet_mm_autoload, micronet_mm_console, runtime): print(m.__file__)\n'
-                     'from micronet_mm.packaged import shipped; print(shipped("configs"))')
+                     'from micronet_mm.bundled_configs import shipped; print(shipped("configs"))')
     first, *files = run.stdout.splitlines()
     assert first == 'False'  # PyTorch is imported without MMEngine
     assert len(files) == 5 and all(file.startswith(f'{target}/') for file in files), run.stdout

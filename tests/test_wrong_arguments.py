@@ -26,7 +26,7 @@ from micronet_mm.checkpoint import (
 )
 from micronet_mm.checkpoint.publish import publish_checkpoint
 from micronet_mm.models import MicroNet, MicroNetClassifier
-from micronet_mm.models.hosted import HOSTED
+from micronet_mm.models.lazy_models import HOSTED
 from micronet_runtime import Classification
 
 
@@ -303,7 +303,7 @@ def public():
     import micronet_mm.engine.gloo  # noqa: F401  which registers as well
     for each in vars(registry).values():
         for kind in each.module_dict.values() if isinstance(each, Registry) else ():
-            if kind.__module__.startswith('micronet_mm.') and kind.__module__ != 'micronet_mm.models.hosted':
+            if kind.__module__.startswith('micronet_mm.') and kind.__module__ != 'micronet_mm.models.lazy_models':
                 parts = kind.__module__.split('.')
                 place = next((part for part in parts if part in PLACES), parts[-1])
                 yield f'{place}.{kind.__name__}'

@@ -18,7 +18,7 @@ from micronet_mm.checkpoint.newest import newest_good_checkpoint
 from micronet_mm.commands.export import export, parse_args
 from micronet_mm.datasets.figures import draw_scene
 from micronet_mm.deploy.assemble import default_size
-from micronet_mm.deploy.contract import normalization, pair, task_of, test_pipeline
+from micronet_mm.deploy.metadata import normalization, pair, task_of, test_pipeline
 from micronet_mm.engine.cli import read_config
 from micronet_web import Offer
 from micronet_web.models import ONNX, PLAN, PYTORCH

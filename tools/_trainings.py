@@ -13,8 +13,8 @@ from typing import Optional
 
 from mmengine.config import Config
 
-from micronet_mm.arguments import COUNT
 from micronet_mm.checkpoint.atomic import make_folder, write_text_atomically
+from micronet_mm.validation import COUNT
 
 CONFIG = 'config.py'
 TRAIN = Path(__file__).resolve().with_name('train.py')

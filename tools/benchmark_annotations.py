@@ -19,8 +19,8 @@ import _process  # noqa: F401
 import numpy as np
 from PIL import Image
 
-from micronet_mm.arguments import COUNT
 from micronet_mm.engine.checks.data import check_data
+from micronet_mm.validation import COUNT
 
 CLASSES = 80
 PER_IMAGE, CORNERS = 7, 20

@@ -80,8 +80,8 @@ def ratios(other: Path, arch: str, task: str, threads: int, steps: int) -> list[
 def main() -> None:
     if sys.argv[1:2] == ['--serve']:
         return serve(*sys.argv[2:])
-    from micronet_mm.arguments import COUNT  # not of the tree that is served
     from micronet_mm.models import ARCHS
+    from micronet_mm.validation import COUNT  # not of the tree that is served
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('other', type=Path, help='another checkout')
     parser.add_argument('--arch', nargs='+', choices=sorted(ARCHS), default=['m0', 'm3'])

@@ -12,10 +12,10 @@ from pathlib import Path
 import _process  # noqa: F401
 import numpy as np
 
-from micronet_mm.arguments import COUNT
 from micronet_mm.engine.cli import one_line_errors
-from micronet_mm.latency.forms import Contender
 from micronet_mm.latency.timing import measure, median_ms
+from micronet_mm.latency.variants import Contender
+from micronet_mm.validation import COUNT
 from micronet_runtime import Classifier, Detector, Frame, InputError, Model, PoseEstimator, read
 
 PREDICTORS = dict(classification=Classifier, detection=Detector, keypoints=PoseEstimator)

@@ -25,12 +25,13 @@ from pathlib import Path
 
 import _process  # noqa: F401
 
-from micronet_mm.arguments import COUNT
 from micronet_mm.checkpoint.atomic import make_folder_of, write_text_atomically, written_atomically
 from micronet_mm.engine.cli import one_line_errors
-from micronet_mm.latency import forms, networks
+from micronet_mm.latency import networks
+from micronet_mm.latency import variants as forms
 from micronet_mm.latency.report import Record, machine, records, table
 from micronet_mm.latency.timing import measure
+from micronet_mm.validation import COUNT
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 CHOICES = {network.name: network for network in (*networks.CLASSIFIERS, *networks.MODELS)}

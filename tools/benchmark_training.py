@@ -28,11 +28,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from micronet_mm.arguments import COUNT
 from micronet_mm.checkpoint.atomic import make_folder_of
 from micronet_mm.engine.cli import one_line_errors
 from micronet_mm.models import ARCHS, MicroNet, MicroNetClassifier, load_hosted
 from micronet_mm.ops import reference_only, shift_max
+from micronet_mm.validation import COUNT
 
 # MobileNetV3-Small's width of the same cost (Table 7).
 WIDTHS = dict(m0=0.15, m1=0.2, m2=0.35, m3=0.5)

@@ -11,7 +11,7 @@ from pathlib import Path
 import _process  # noqa: F401
 import torch
 
-from micronet_mm.arguments import COUNT
+from micronet_mm.bundled_configs import shipped
 from micronet_mm.checkpoint import check_fits
 from micronet_mm.checkpoint.atomic import write_text_atomically
 from micronet_mm.checkpoint.bundled import FOLDER, SCHEME, TABLE, BundledWeights, bundled_weights
@@ -19,7 +19,7 @@ from micronet_mm.checkpoint.reading import read_checkpoint
 from micronet_mm.checkpoint.weights import write_weights
 from micronet_mm.commands.trained import untrained_model
 from micronet_mm.engine.cli import build_runner, load_config, one_line_errors, read_config
-from micronet_mm.packaged import shipped
+from micronet_mm.validation import COUNT
 
 LICENSES = {'Tiny-ImageNet': "ImageNet's terms of access: research and education, not commercial"}
 

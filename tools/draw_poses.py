@@ -6,11 +6,11 @@ import _process  # noqa: F401
 import mmcv
 from mmengine.dataset import BaseDataset, pseudo_collate
 
-from micronet_mm.arguments import COUNT
 from micronet_mm.checkpoint import check_fits
 from micronet_mm.checkpoint.atomic import make_folder, refuse_to_overwrite
 from micronet_mm.engine.checks.paths import check_files, require
 from micronet_mm.engine.cli import config_parser, one_line_errors, read_config
+from micronet_mm.validation import COUNT
 
 
 def people_by_picture(dataset: BaseDataset) -> dict[str, list[int]]:

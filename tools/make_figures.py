@@ -5,8 +5,8 @@ import sys
 
 import _process  # noqa: F401
 
-from micronet_mm.arguments import COUNT, whole
 from micronet_mm.datasets import write_figures
+from micronet_mm.validation import COUNT, whole
 
 
 def main() -> None:

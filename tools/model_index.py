@@ -7,10 +7,10 @@ from pathlib import Path
 import _process  # noqa: F401
 
 from micronet_mm.analysis.model_index import FAMILIES, INDEX, family_of, metafile, text
+from micronet_mm.bundled_configs import config_names, shipped
 from micronet_mm.checkpoint.atomic import make_folder, write_text_atomically
 from micronet_mm.commands.flops import usual_size
 from micronet_mm.engine.cli import one_line_errors
-from micronet_mm.packaged import config_names, shipped
 
 
 def main() -> None:

@@ -5,8 +5,8 @@ import argparse
 import _process  # noqa: F401
 
 from micronet_mm.analysis.table_1 import table_1
-from micronet_mm.arguments import COUNT
 from micronet_mm.engine.cli import one_line_errors
+from micronet_mm.validation import COUNT
 
 
 def main() -> None:

@@ -10,12 +10,12 @@ from pathlib import Path
 import _process  # noqa: F401
 from benchmark_latency import CHOICES, CONFIGS
 
-from micronet_mm.arguments import COUNT
 from micronet_mm.checkpoint.atomic import make_folder_of, write_text_atomically
 from micronet_mm.engine.cli import one_line_errors
 from micronet_mm.latency import networks
-from micronet_mm.latency.forms import threads_of_pytorch
 from micronet_mm.latency.profile import Kind, profile
+from micronet_mm.latency.variants import threads_of_pytorch
+from micronet_mm.validation import COUNT
 
 
 def main() -> None:

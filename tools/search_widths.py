@@ -17,7 +17,7 @@ from micronet_mm.analysis.width_search import (
     mobilenetv2,
     variations_of_m2,
 )
-from micronet_mm.arguments import COUNT
+from micronet_mm.validation import COUNT
 
 
 def show(name: str, params: float, madds: float, candidates: list, most: int) -> None:

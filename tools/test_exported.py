@@ -8,7 +8,7 @@ from pathlib import Path
 import _process  # noqa: F401
 
 from micronet_mm.checkpoint.atomic import make_folder_of, refuse_to_overwrite, write_text_atomically
-from micronet_mm.deploy.contract import task_of
+from micronet_mm.deploy.metadata import task_of
 from micronet_mm.engine.checks.data import check_data
 from micronet_mm.engine.checks.paths import check_files
 from micronet_mm.engine.cli import config_parser, load_config, one_line_errors

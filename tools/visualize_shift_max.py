@@ -12,7 +12,7 @@ from micronet_mm.checkpoint.atomic import make_folder_of, refuse_to_overwrite, w
 from micronet_mm.checkpoint.safe_globals import allow_named
 from micronet_mm.commands.trained import load_trained, untrained_model
 from micronet_mm.deploy.assemble import default_size
-from micronet_mm.deploy.examples import real_image
+from micronet_mm.deploy.parity_inputs import real_image
 from micronet_mm.engine.checks.paths import require
 from micronet_mm.engine.cli import config_parser, one_line_errors, read_config
 

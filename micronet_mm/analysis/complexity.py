@@ -14,9 +14,9 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from micronet_mm.arguments import COUNT, checked, instance
 from micronet_mm.layers import ShiftMax, StaticShiftMax
 from micronet_mm.ops import reference_only
+from micronet_mm.validation import COUNT, checked, instance
 
 
 class Cost(NamedTuple):

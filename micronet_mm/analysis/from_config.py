@@ -5,7 +5,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
-from micronet_mm.arguments import building
+from micronet_mm.validation import building
 
 from .complexity import Complexity, count
 
@@ -62,7 +62,7 @@ def madds(cfg: Config, description: dict[str, Any], size: Optional[tuple[int, in
 
     Args:
         cfg: of the model.
-        description: of the file, as :func:`micronet_mm.deploy.contract.describe` returns it.
+        description: of the file, as :func:`micronet_mm.deploy.metadata.describe` returns it.
         size: height and width of its images. Where that is open the scale that a detector is tested at counts.
 
     Returns:

@@ -1,8 +1,8 @@
 """A network as a row-by-row table in the manner of Table 1 of the paper, with what the released models add."""
 from typing import Union
 
-from micronet_mm.arguments import COUNT, checked
 from micronet_mm.models.arch import Arch, Row, get_arch
+from micronet_mm.validation import COUNT, checked
 
 HEAD = ('output', 'block', 'k', 'C', 'C / R', 'width', 'g1, g2', 'g3, g4', 'Shift-Max')
 

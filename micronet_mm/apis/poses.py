@@ -16,12 +16,12 @@ from mmpose.apis import Pose2DInferencer
 from mmpose.models import TopdownPoseEstimator
 from mmpose.utils import register_all_modules
 
-from micronet_mm.arguments import FILE, SHARE, check, optional, whole
 from micronet_mm.checkpoint import allow_named, check_fits
 from micronet_mm.checkpoint.atomic import make_folder, refuse_to_overwrite
 from micronet_mm.datasets import LoadImageOrSkip
 from micronet_mm.engine.checks.paths import find_dicts, require
 from micronet_mm.engine.cli import read_config
+from micronet_mm.validation import FILE, SHARE, check, optional, whole
 from micronet_runtime.errors import InputError
 from micronet_runtime.shown import shown
 from micronet_runtime.sources import VIDEOS, Input, is_camera, list_inputs, name_of, read_inputs

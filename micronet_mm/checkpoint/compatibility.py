@@ -8,8 +8,8 @@ from typing import Any, Optional, Union
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
-from micronet_mm.arguments import FILE, checked, instance, optional
 from micronet_mm.models.micronet import MicroNet, share_that_fits
+from micronet_mm.validation import FILE, checked, instance, optional
 
 from .bundled import is_bundled
 from .reading import require_file

@@ -7,10 +7,10 @@ from typing import NamedTuple, Union
 import torch
 from torch import Tensor
 
-from micronet_mm.arguments import FILE, Kind, checked, one_of
 from micronet_mm.models.arch import ARCHS, RELEASED
 from micronet_mm.models.classifier import MicroNetClassifier
 from micronet_mm.models.micronet import MicroNet
+from micronet_mm.validation import FILE, Kind, checked, one_of
 
 from .atomic import make_folder_of, refuse_to_overwrite
 from .bundled import SCHEME, bundled_weights

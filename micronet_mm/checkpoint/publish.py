@@ -3,7 +3,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple, Optional, Union
 
-from micronet_mm.arguments import FILE, FLAG, checked, optional
+from micronet_mm.validation import FILE, FLAG, checked, optional
 
 from .atomic import make_folder
 from .reading import read_checkpoint

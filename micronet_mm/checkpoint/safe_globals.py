@@ -22,7 +22,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 from mmengine.runner import CheckpointLoader
 
-from micronet_mm.arguments import TEXT, checked, several
+from micronet_mm.validation import TEXT, checked, several
 
 from .bundled import SCHEME
 from .errors import CheckpointError

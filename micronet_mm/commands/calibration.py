@@ -7,7 +7,7 @@ from typing import Any, Optional
 
 import numpy as np
 
-from micronet_mm.deploy.agreement import agreement
+from micronet_mm.deploy.parity import agreement
 from micronet_mm.deploy.quantize import quantize
 from micronet_runtime import Classifier, Detector, Frame, InputError, Model, PoseEstimator
 from micronet_runtime.sources import IMAGES, load

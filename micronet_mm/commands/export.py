@@ -19,10 +19,10 @@ from micronet_mm import __version__
 from micronet_mm.analysis.from_config import madds
 from micronet_mm.checkpoint.atomic import make_folder_of, refuse_to_overwrite, written_atomically
 from micronet_mm.checkpoint.safe_globals import allow_named
-from micronet_mm.deploy import contract
+from micronet_mm.deploy import metadata as contract
 from micronet_mm.deploy.assemble import assemble, default_size
 from micronet_mm.deploy.decoding import describe_decoding
-from micronet_mm.deploy.examples import examples, real_image
+from micronet_mm.deploy.parity_inputs import examples, real_image
 from micronet_mm.deploy.plan.linear import WEIGHTS
 from micronet_mm.engine.checks.paths import require
 from micronet_mm.engine.cli import config_parser, one_line_errors, read_config

@@ -14,7 +14,7 @@ from typing import Union
 import cv2
 import numpy as np
 
-from micronet_mm.arguments import COUNT, FILE, checked, whole
+from micronet_mm.validation import COUNT, FILE, checked, whole
 
 from .skeleton import INDEX, KEYPOINTS, SKELETON, random_pose
 

@@ -13,7 +13,7 @@ from mmengine.logging import print_log
 from mmengine.registry import TRANSFORMS
 from PIL import Image
 
-from micronet_mm.arguments import FLAG, checked
+from micronet_mm.validation import FLAG, checked
 
 SKIPPED_SLOTS = 2**16
 

@@ -4,8 +4,9 @@ from typing import Any, Optional
 from mmengine.config import Config
 from torch import nn
 
-from .contract import dataset_meta, normalization, pair, test_pipeline
-from .form import switch_to_deploy
+from micronet_mm.deploy.fold import switch_to_deploy
+from micronet_mm.deploy.metadata import dataset_meta, normalization, pair, test_pipeline
+
 from .functions import Features, Normalized, Scores
 
 
@@ -15,7 +16,7 @@ def assemble(cfg: Config, task: str, model: nn.Module, raw: bool = False, inside
 
     Args:
         cfg: of the model.
-        task: as :func:`micronet_mm.deploy.contract.task_of` says, or 'features' for the backbone alone.
+        task: as :func:`micronet_mm.deploy.metadata.task_of` says, or 'features' for the backbone alone.
         model: built from the config; it is changed.
         raw: give logits, maps or heatmaps.
         inside: take pixels from 0 to 255.

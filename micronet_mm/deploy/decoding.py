@@ -7,7 +7,7 @@ from typing import Any
 from mmengine.config import Config
 from torch import nn
 
-from .contract import dataset_meta
+from micronet_mm.deploy.metadata import dataset_meta
 
 SUPPRESSION = {'type', 'iou_threshold', 'class_agnostic'}  # settings of it that the runtime knows
 

@@ -15,8 +15,9 @@ except ModuleNotFoundError as error:
     message = f"exporting needs {error.name}, which is not installed: pip install 'micronet-mm[export]'."
     raise ModuleNotFoundError(message, name=error.name) from None
 
+from micronet_mm.deploy.metadata import KEY
+
 from .comparison import compare_with
-from .contract import KEY
 from .functions import inputs_of
 
 OPSET = 17

@@ -4,7 +4,7 @@ from copy import deepcopy
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from .form import check_engine, switch_to_deploy
+from micronet_mm.deploy.fold import check_engine, switch_to_deploy
 
 
 class SwitchToDeployHook(Hook):

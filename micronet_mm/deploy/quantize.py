@@ -18,7 +18,7 @@ from onnx import NodeProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from .contract import KEY
+from micronet_mm.deploy.metadata import KEY
 
 INT8_FROM, STORED_FROM = 8192, 1024  # weights of an operator, from which on it pays
 PIXELS = 4  # channels that the first convolution reads: three colors, and in deploy form one of ones

@@ -20,12 +20,12 @@ from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from micronet_mm.arguments import building, whole
+from micronet_mm.bundled_configs import PACKAGE, find_config
 from micronet_mm.checkpoint import CheckpointError, allow_named
 from micronet_mm.checkpoint.atomic import DISK_FULL
 from micronet_mm.datasets import UnreadableImageError
 from micronet_mm.engine.checks.names import check_arguments
-from micronet_mm.packaged import PACKAGE, find_config
+from micronet_mm.validation import building, whole
 from micronet_runtime.shown import one_line
 
 from .errors import RunStopped
@@ -91,7 +91,7 @@ def read_config(path: str, options: Optional[dict] = None) -> Config:
     """The config in ``path`` with ``options`` merged into it; classes of a pure-Python config become their names.
 
     Args:
-        path: a file, or what :func:`micronet_mm.packaged.find_config` finds.
+        path: a file, or what :func:`micronet_mm.bundled_configs.find_config` finds.
         options: as :class:`Options` gives them.
 
     Raises:

@@ -10,7 +10,7 @@ import mmengine.registry
 from mmengine.config import Config
 from mmengine.registry import Registry
 
-from micronet_mm.models.hosted import HOSTED
+from micronet_mm.models.lazy_models import HOSTED
 
 
 def with_names(cfg: Config) -> Config:

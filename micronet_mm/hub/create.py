@@ -5,9 +5,9 @@ from typing import Any, Union
 
 from torch import nn
 
-from micronet_mm.arguments import FLAG, INTEGER, TEXT, checked, either, optional, several, shown
 from micronet_mm.checkpoint.bundled import FOLDER, SCHEME, bundled_weights
 from micronet_mm.models import ARCHS
+from micronet_mm.validation import FLAG, INTEGER, TEXT, checked, either, optional, several, shown
 
 from .features import FeatureMaps, Indices
 from .network import TimmMicroNet

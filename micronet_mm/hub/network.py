@@ -6,9 +6,9 @@ import torch
 from mmengine.model import initialize
 from torch import Tensor, nn
 
-from micronet_mm.arguments import COUNT, SHARE, TEXT, check, checked, shown, whole
 from micronet_mm.layers import ScriptableModule, SpatialAttention
 from micronet_mm.models import MicroNet, MicroNetClassifier, MicroStem, get_arch
+from micronet_mm.validation import COUNT, SHARE, TEXT, check, checked, shown, whole
 
 from .features import Indices, take_indices
 

@@ -14,10 +14,9 @@ from micronet_mm.analysis.figures import LARGER_BASELINE
 from micronet_mm.analysis.from_config import build_model
 from micronet_mm.analysis.paper_tables import TABLES, V3
 from micronet_mm.deploy.assemble import assemble, default_size
-from micronet_mm.deploy.contract import normalization, task_of
+from micronet_mm.deploy.metadata import normalization, task_of
+from micronet_mm.latency.variants import Built
 from micronet_mm.ops import reference_only
-
-from .forms import Built
 
 FAMILIES = ('MicroNet#', 'MicroNet', 'MobileNetV3-Small')
 

@@ -6,7 +6,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Optional
 
-from .forms import FORMS, Contender
+from micronet_mm.latency.variants import FORMS, Contender
+
 from .networks import Network
 from .timing import median_ms, quartiles_ms
 

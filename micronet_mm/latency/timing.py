@@ -5,7 +5,7 @@ import statistics
 import time
 from collections.abc import Sequence
 
-from .forms import Contender, threads_of_pytorch
+from micronet_mm.latency.variants import Contender, threads_of_pytorch
 
 WARM_UP, TIMED = 3, 10
 REST = 0.1  # seconds: threads of ONNX Runtime wait without sleeping for a while when there is nothing left to do

@@ -2,8 +2,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from micronet_mm.arguments import checked, one_of
 from micronet_mm.ops import Deferred
+from micronet_mm.validation import checked, one_of
 
 
 class Activation(nn.Module):

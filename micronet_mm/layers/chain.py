@@ -6,8 +6,8 @@ from typing import Optional, Union
 import torch
 from torch import Tensor, nn
 
-from micronet_mm.arguments import FLAG, Kind, checked
 from micronet_mm.ops import Deferred, defer, is_hooked, settle
+from micronet_mm.validation import FLAG, Kind, checked
 
 from .scriptable import ScriptableModule
 

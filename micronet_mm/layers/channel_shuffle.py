@@ -4,8 +4,8 @@ from typing import Sequence, Union
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from micronet_mm.arguments import COUNT, checked, either, one_of, several, whole
 from micronet_mm.ops import SHIFTS, Deferred, channel_roll, channel_shuffle
+from micronet_mm.validation import COUNT, checked, either, one_of, several, whole
 
 
 @MODELS.register_module()

@@ -7,8 +7,8 @@ from mmengine.model import constant_init, kaiming_init
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from micronet_mm.arguments import BUILT, COUNT, NORM, checked, either, optional, several, whole
 from micronet_mm.ops import Deferred, Moments, conv_with_moments, is_alike, is_hooked, is_watched, line_conv
+from micronet_mm.validation import BUILT, COUNT, NORM, checked, either, optional, several, whole
 
 from .chain import Chain
 

@@ -1,7 +1,7 @@
 """How many groups a micro-factorized pointwise convolution has."""
 from math import gcd, log, sqrt
 
-from micronet_mm.arguments import COUNT, POSITIVE, checked
+from micronet_mm.validation import COUNT, POSITIVE, checked
 
 
 @checked(in_channels=COUNT, out_channels=COUNT, scale=POSITIVE)

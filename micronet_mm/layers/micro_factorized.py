@@ -3,7 +3,7 @@ from typing import Optional, Sequence
 
 from mmengine.registry import MODELS
 
-from micronet_mm.arguments import COUNT, NORM, ODD, checked, optional, several
+from micronet_mm.validation import COUNT, NORM, ODD, checked, optional, several
 
 from .chain import Chain
 from .channel_shuffle import ChannelShuffle

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from micronet_mm.arguments import COUNT, FLAG, NUMBER, checked, one_of, optional, several
 from micronet_mm.ops import SHIFTS, Deferred, defer, gathered_shift_max, partners, settle, shift_max
+from micronet_mm.validation import COUNT, FLAG, NUMBER, checked, one_of, optional, several
 
 from .chain import hand_on
 from .groups import num_groups

@@ -3,8 +3,8 @@ from typing import Optional
 
 from torch import Tensor, nn
 
-from micronet_mm.arguments import COUNT, POSITIVE, checked
 from micronet_mm.ops import Deferred, conv_with_moments, settle
+from micronet_mm.validation import COUNT, POSITIVE, checked
 
 from .conv_norm import is_plain
 from .scriptable import ScriptableModule

@@ -1,11 +1,12 @@
 """The MicroNet backbone, its blocks and heads, registered in MMEngine's root ``MODELS``."""
 from typing import Any
 
+from micronet_mm.models.lazy_models import HOSTED, load_hosted, register_hosted
+from micronet_mm.models.necks.micro_pafpn import MicroPAFPN
+
 from .arch import ARCHS, RELEASED, Arch, Row, get_arch
 from .blocks import MicroBlockA, MicroBlockB, MicroBlockC, MicroBlockE, MicroStem
 from .classifier import MicroNetClassifier
-from .hosted import HOSTED, load_hosted, register_hosted
-from .micro_pafpn import MicroPAFPN
 from .micronet import MicroNet
 from .separable_block import SeparableBlock
 

@@ -3,7 +3,7 @@ from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any, Mapping, Optional, Union
 
-from micronet_mm.arguments import COUNT, FLAG, NUMBER, ODD, Kind, check, one_of, optional, several, shown
+from micronet_mm.validation import COUNT, FLAG, NUMBER, ODD, Kind, check, one_of, optional, several, shown
 
 Pair = tuple[int, int]
 

@@ -4,7 +4,6 @@ from typing import Any, Optional, Sequence
 from mmengine.registry import MODELS
 from torch import nn
 
-from micronet_mm.arguments import COUNT, FLAG, NORM, ODD, SETTINGS, checked, optional, several, shown
 from micronet_mm.layers import (
     Activation,
     Chain,
@@ -17,6 +16,7 @@ from micronet_mm.layers import (
     group_pointwise,
     num_groups,
 )
+from micronet_mm.validation import COUNT, FLAG, NORM, ODD, SETTINGS, checked, optional, several, shown
 
 from .arch import GROUPS
 

@@ -3,8 +3,8 @@ import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from micronet_mm.arguments import COUNT, SHARE, checked
 from micronet_mm.layers import ScriptableModule
+from micronet_mm.validation import COUNT, SHARE, checked
 
 from .deployable import Deployable
 

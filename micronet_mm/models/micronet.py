@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from micronet_mm.arguments import COUNT, FLAG, NORM, checked, either, one_of, optional, several, whole
 from micronet_mm.ops import SHIFTS
+from micronet_mm.validation import COUNT, FLAG, NORM, checked, either, one_of, optional, several, whole
 
 from .arch import ARCHS, Arch, Row, get_arch
 from .blocks import MicroBlockA, MicroBlockB, MicroBlockC, MicroBlockE, MicroStem

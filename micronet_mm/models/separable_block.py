@@ -4,7 +4,7 @@ from typing import Optional, Sequence
 from mmcv.cnn import DepthwiseSeparableConvModule
 from mmengine.registry import MODELS
 
-from micronet_mm.arguments import BUILT, COUNT, NORM, ODD, checked, optional, several
+from micronet_mm.validation import BUILT, COUNT, NORM, ODD, checked, optional, several
 
 
 @MODELS.register_module()

@@ -2,8 +2,8 @@
 from dataclasses import replace
 from typing import Optional
 
-from micronet_mm.arguments import COUNT, POSITIVE, checked, one_of, optional
 from micronet_mm.layers import make_divisible, nearest_groups, num_groups
+from micronet_mm.validation import COUNT, POSITIVE, checked, one_of, optional
 
 from .arch import Arch, Row
 

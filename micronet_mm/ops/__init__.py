@@ -1,10 +1,11 @@
 """MicroNet's operators as functions of tensors."""
+from micronet_mm.ops.dispatch import computes, is_hooked, is_watched, reference_only
+
 from .channels import SHIFTS, channel_roll, channel_shuffle
 from .convolution import Moments, conv_with_moments, is_alike, line_conv
 from .deferred import Deferred, defer, settle
 from .shift_max import shift_max
 from .shift_max_formula import gathered_shift_max, partners, reference_shift_max
-from .watched import computes, is_hooked, is_watched, reference_only
 
 __all__ = [
     'SHIFTS', 'Deferred', 'Moments', 'channel_roll', 'channel_shuffle', 'computes', 'conv_with_moments', 'defer',

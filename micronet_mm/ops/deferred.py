@@ -16,10 +16,11 @@ from typing import Any, NamedTuple, Optional
 import torch
 from torch import Tensor
 
+from micronet_mm.ops.dispatch import is_watched
+
 from .channels import channel_shuffle
 from .compiled import library
 from .cpp_function import CppFunction
-from .watched import is_watched
 
 TYPES = (torch.float32, torch.float64)  # that there is C++ code for
 CLAMPS = dict(none=(nan, nan), relu=(0, nan), relu6=(0, 6))  # nothing is below or above NaN

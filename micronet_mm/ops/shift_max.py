@@ -9,12 +9,13 @@ from typing import Optional
 import torch
 from torch import Tensor
 
+from micronet_mm.ops.dispatch import is_watched
+
 from .compiled import has_code, is_off, library, warn_of_reference
 from .cpp_function import TYPES
 from .deferred import Deferred, settle
 from .shift_max_cpu import CompiledShiftMax, both_ways
 from .shift_max_formula import reference_shift_max
-from .watched import is_watched
 
 
 def shift_max(x: Tensor, coefficients: Tensor, groups: int, shift: str = 'grouped') -> Tensor:

@@ -18,9 +18,9 @@ from torch.nn.modules import module as of_all
 from torch.nn.modules.dropout import _DropoutNd
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from micronet_mm.arguments import checked, instance
 from micronet_mm.ops.compiled import PLAN, BuildError, is_off, load
-from micronet_mm.ops.watched import is_watched
+from micronet_mm.ops.dispatch import is_watched
+from micronet_mm.validation import checked, instance
 
 from .compiling import compile_plan
 from .recording import UnsupportedError

@@ -25,7 +25,7 @@ def to_plan(model: nn.Module, size: tuple[int, int], description: dict[str, Any]
     Args:
         model: in deploy form; takes images (N, 3, H, W) and names its outputs in ``output_names``.
         size: (H, W) of the images.
-        description: as :func:`micronet_mm.deploy.contract.describe` returns it; in the file it also has ``outputs``,
+        description: as :func:`micronet_mm.deploy.metadata.describe` returns it; in the file it also has ``outputs``,
             the shape of each less its batch, and ``softmax``, and ``quantization`` if the weights are not float32.
         softmax: whether who runs it makes scores of the logits, its only output.
         weights: of linear layers, as for :func:`micronet_mm.deploy.plan.compiling.compile_plan`.

@@ -6,8 +6,8 @@ from mmengine import registry
 from mmengine.config import Config
 from mmengine.registry import Registry
 
-from micronet_mm.arguments import check_settings
-from micronet_mm.models.hosted import HOSTED, load_hosted
+from micronet_mm.models.lazy_models import HOSTED, load_hosted
+from micronet_mm.validation import check_settings
 
 ROOTS = [each for each in vars(registry).values() if isinstance(each, Registry)]
 

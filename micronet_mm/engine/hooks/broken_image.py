@@ -8,9 +8,9 @@ from mmengine.logging import print_log
 from mmengine.registry import HOOKS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from micronet_mm.arguments import COUNT, SHARE, checked, whole
 from micronet_mm.datasets.loading import skipped_images
 from micronet_mm.engine.errors import TooManyBrokenImagesError
+from micronet_mm.validation import COUNT, SHARE, checked, whole
 
 
 @HOOKS.register_module()

@@ -7,7 +7,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from micronet_mm.arguments import TEXT, checked, either, several
+from micronet_mm.validation import TEXT, checked, either, several
 
 
 @HOOKS.register_module()

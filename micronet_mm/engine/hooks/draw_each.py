@@ -9,8 +9,8 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from micronet_mm.arguments import BUILT, FILE, checked
 from micronet_mm.engine.errors import RunStopped
+from micronet_mm.validation import BUILT, FILE, checked
 
 
 @HOOKS.register_module()

@@ -6,7 +6,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from micronet_mm.arguments import SHARE, checked
+from micronet_mm.validation import SHARE, checked
 
 
 @HOOKS.register_module()

@@ -8,8 +8,8 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from micronet_mm.arguments import COUNT, checked
 from micronet_mm.engine.errors import InvalidLossError
+from micronet_mm.validation import COUNT, checked
 
 
 class Step(NamedTuple):

@@ -15,9 +15,9 @@ from mmengine.logging import print_log
 from mmengine.registry import HOOKS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from micronet_mm.arguments import Kind, checked, several
 from micronet_mm.checkpoint.atomic import written_atomically
 from micronet_mm.engine.rest_of_epoch import images_per_iteration, random_state, rest_of_epoch
+from micronet_mm.validation import Kind, checked, several
 
 FILENAME = 'interrupted.pth'
 SIGNAL = Kind('the name of a signal of this system, such as SIGTERM or SIGUSR1',

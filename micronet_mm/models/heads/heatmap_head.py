@@ -5,10 +5,9 @@ from typing import Any, Optional
 from mmpose.models.heads import HeatmapHead
 from torch import Tensor, nn
 
-from micronet_mm.arguments import COUNT, FLAG, NORM, ODD, SETTINGS, checked, optional, several
-
-from .blocks import MicroBlockA
-from .deployable import Deployable
+from micronet_mm.models.blocks import MicroBlockA
+from micronet_mm.models.deployable import Deployable
+from micronet_mm.validation import COUNT, FLAG, NORM, ODD, SETTINGS, checked, optional, several
 
 UPSAMPLING = dict(in_channels=COUNT, out_channels=COUNT, widths=several(COUNT), strides=several(COUNT), in_stride=COUNT,
                   norm_cfg=NORM)

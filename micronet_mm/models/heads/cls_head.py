@@ -4,10 +4,9 @@ from typing import Optional, Sequence, Union
 from mmpretrain.models.heads import ClsHead
 from torch import Tensor
 
-from micronet_mm.arguments import checked
-
-from .classifier import CLASSIFIER, MicroNetClassifier
-from .deployable import Deployable
+from micronet_mm.models.classifier import CLASSIFIER, MicroNetClassifier
+from micronet_mm.models.deployable import Deployable
+from micronet_mm.validation import checked
 
 
 class MicroNetClsHead(ClsHead, Deployable):

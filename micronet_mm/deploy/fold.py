@@ -17,7 +17,9 @@ from mmcv.cnn import ConvModule
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from micronet_mm.arguments import checked, instance, one_of, shown
+from micronet_mm.deploy.layers import Affine, DeployBlock, DeployShiftMax, DeployStem, Filters, Permutation
+from micronet_mm.deploy.norm import folded, folds, is_plain
+from micronet_mm.deploy.plan.linear import WEIGHTS
 from micronet_mm.layers import (
     Activation,
     Chain,
@@ -32,10 +34,7 @@ from micronet_mm.layers import (
 from micronet_mm.models import MicroNet, MicroNetClassifier, MicroStem
 from micronet_mm.models.deployable import Deployable
 from micronet_mm.ops import computes, is_hooked
-
-from .layers import Affine, DeployBlock, DeployShiftMax, DeployStem, Filters, Permutation
-from .norm import folded, folds, is_plain
-from .plan.linear import WEIGHTS
+from micronet_mm.validation import checked, instance, one_of, shown
 
 WEIGHTS_OF = dict(pytorch=('float32', ), native=WEIGHTS)  # each engine
 ENGINES = tuple(WEIGHTS_OF)
@@ -75,7 +74,7 @@ def switch_to_deploy(model: nn.Module, engine: str = 'pytorch', weights: str = '
     check_engine(engine, weights)
     form = in_deploy_form(model)
     if engine == 'native':
-        from .plan.engine import run_natively
+        from micronet_mm.deploy.plan.engine import run_natively
         for part in native_parts(form):
             run_natively(part, weights)
     return form

@@ -4,9 +4,8 @@ from typing import Any
 
 from mmpretrain.models.utils import InvertedResidual
 
-from micronet_mm.arguments import COUNT, ODD, checked
-
-from .heatmap_head import UPSAMPLING, UpsamplingHeatmapHead
+from micronet_mm.models.heads.heatmap_head import UPSAMPLING, UpsamplingHeatmapHead
+from micronet_mm.validation import COUNT, ODD, checked
 
 
 class InvertedResidualHeatmapHead(UpsamplingHeatmapHead):

@@ -5,7 +5,7 @@ from mmcv.cnn import ConvModule
 from mmpretrain.models.backbones import MobileNetV3
 from mmpretrain.models.utils import InvertedResidual, make_divisible
 
-from micronet_mm.arguments import COUNT, POSITIVE, checked, one_of
+from micronet_mm.validation import COUNT, POSITIVE, checked, one_of
 
 
 def scaled_setting(width: float, stem: int, divisor: int) -> list[list]:

@@ -154,7 +154,7 @@ def in_openvino(content: bytes, image: Tensor, model: nn.Module, threads: int) -
 def in_native_code(model: nn.Module, images: Tensor, threads: int, weights: str = 'float32',
                    tolerance: float = TOLERANCE) -> Ready:
     """One plan, or where there is none for the whole, as with a flip test, one for each part of the model."""
-    from micronet_mm.deploy.form import native_parts
+    from micronet_mm.deploy.fold import native_parts
     from micronet_mm.deploy.plan.compiling import compile_plan
     from micronet_mm.deploy.plan.engine import OpenPlan, run_natively
     from micronet_mm.deploy.plan.recording import UnsupportedError

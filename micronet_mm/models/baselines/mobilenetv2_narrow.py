@@ -6,7 +6,7 @@ from mmpretrain.models.backbones import MobileNetV2
 from mmpretrain.models.utils import make_divisible
 from torch import nn
 
-from micronet_mm.arguments import COUNT, POSITIVE, checked
+from micronet_mm.validation import COUNT, POSITIVE, checked
 
 
 class MobileNetV2Narrow(MobileNetV2):

@@ -9,8 +9,8 @@ from typing import Any, Optional
 from mmengine.config import Config
 from torch import nn
 
-from micronet_mm.arguments import shown
 from micronet_mm.datasets.class_names import class_names, read_names
+from micronet_mm.validation import shown
 
 KEY = 'micronet_mm'
 FORMAT = 1

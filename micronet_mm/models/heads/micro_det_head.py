@@ -6,10 +6,9 @@ from typing import Any, Optional
 from mmdet.models.dense_heads import GFLHead
 from torch import Tensor, nn
 
-from micronet_mm.arguments import BUILT, COUNT, NORM, checked, optional, whole
-
-from .deployable import Deployable
-from .given_block import build_block
+from micronet_mm.models.block_from_config import build_block
+from micronet_mm.models.deployable import Deployable
+from micronet_mm.validation import BUILT, COUNT, NORM, checked, optional, whole
 
 
 class MicroDetHead(GFLHead, Deployable):

@@ -10,13 +10,13 @@ from mmengine.registry import MODELS
 
 # Class name -> (module here that defines it, package it builds on, extra that installs that package).
 HOSTED = {
-    'InvertedResidualHeatmapHead': ('micronet_mm.models.inverted_residual_head', 'mmpose', 'pose'),
-    'MicroDetHead': ('micronet_mm.models.micro_det_head', 'mmdet', 'det'),
-    'MicroHeatmapHead': ('micronet_mm.models.heatmap_head', 'mmpose', 'pose'),
-    'MicroNetClsHead': ('micronet_mm.models.cls_head', 'mmpretrain', 'cls'),
-    'MobileNetV2Narrow': ('micronet_mm.models.mobilenetv2_narrow', 'mmpretrain', 'cls'),
-    'MobileNetV3Small': ('micronet_mm.models.mobilenetv3_small', 'mmpretrain', 'cls'),
-    'SSDLiteHead': ('micronet_mm.models.ssd_head', 'mmdet', 'det'),
+    'InvertedResidualHeatmapHead': ('micronet_mm.models.heads.inverted_residual_head', 'mmpose', 'pose'),
+    'MicroDetHead': ('micronet_mm.models.heads.micro_det_head', 'mmdet', 'det'),
+    'MicroHeatmapHead': ('micronet_mm.models.heads.heatmap_head', 'mmpose', 'pose'),
+    'MicroNetClsHead': ('micronet_mm.models.heads.cls_head', 'mmpretrain', 'cls'),
+    'MobileNetV2Narrow': ('micronet_mm.models.baselines.mobilenetv2_narrow', 'mmpretrain', 'cls'),
+    'MobileNetV3Small': ('micronet_mm.models.baselines.mobilenetv3_small', 'mmpretrain', 'cls'),
+    'SSDLiteHead': ('micronet_mm.models.heads.ssd_head', 'mmdet', 'det'),
 }
 
 

@@ -7,10 +7,9 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from micronet_mm.arguments import BUILT, COUNT, NORM, checked, several
-
-from .deployable import Deployable
-from .given_block import build_block
+from micronet_mm.models.block_from_config import build_block
+from micronet_mm.models.deployable import Deployable
+from micronet_mm.validation import BUILT, COUNT, NORM, checked, several
 
 
 @MODELS.register_module()

@@ -1,0 +1,1 @@
+"""Networks that MicroNet is compared with."""
