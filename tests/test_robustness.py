@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -251,6 +252,21 @@ train_dataloader['dataset'] = dict(_base_.dataset, pipeline=[dict(type='LoadImag
     if workers == 0 and where == 'train':
         run = call(*command, cwd=tmp_path, env=dict(env, MICRONET_TRACEBACK='1'))
         assert run.returncode == 1 and 'Traceback (most recent call last)' in run.stdout
+
+
+def test_the_first_screen_says_what_is_trained_and_the_log_file_has_the_rest(tmp_path):
+    write_toy(tmp_path)
+    lines = train(tmp_path).stdout.splitlines()
+    first = next(index for index, line in enumerate(lines) if 'Epoch(train)' in line)
+    said = [line for line in lines[:first] if re.match(r'(model|data|weights|schedule|output|log) ', line)]
+    assert [' '.join(line.split()) for line in said[1:4]] == [
+        'data 24 training images', 'weights random',
+        'schedule 3 epochs of 6 iterations, batch size 4, learning rate 0.02']
+    assert re.fullmatch(r'model +ToyModel with MicroNet, [\d,]+ parameters', said[0]) and first < 30
+    log = Path(said[5].split()[1]).read_text()
+    assert 'System environment' in log and 'Hooks will be executed' in log
+    assert f'weights   resumed from {tmp_path}/w/epoch_3.pth' in train(
+        tmp_path, '--resume', '--cfg-options', 'train_cfg.max_epochs=4').stdout
 
 
 def test_batches_of_one_image_that_cannot_be_normalized_get_advice():

@@ -3,6 +3,8 @@ import argparse
 import os.path as osp
 
 from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.runner import Runner
 
 from micronet_mm.checkpoint import check_fits, check_initial_weights
 from micronet_mm.checkpoint.atomic import make_folder
@@ -20,6 +22,7 @@ from micronet_mm.engine.cli import (
     one_line_errors,
     one_line_stops,
 )
+from micronet_mm.engine.first_screen import summary
 from micronet_mm.engine.gloo import leave_processes
 from micronet_mm.engine.hooks import LastBatchHook, ResumeConfigHook
 from micronet_mm.engine.hooks.preemption import keeping_epoch
@@ -93,6 +96,8 @@ def main() -> None:
         for kind in (ResumeConfigHook, LastBatchHook):
             if not any(isinstance(hook, kind) for hook in runner.hooks):  # configs of other packages
                 runner.register_hook(kind())
+        if is_main_process() and isinstance(runner, Runner):  # no other runner_type
+            print(summary(runner), flush=True)
         with one_line_stops(lambda: kept_in(runner.work_dir)), keeping_epoch(runner):
             runner.train()
         leave_processes()

@@ -29,6 +29,7 @@ from micronet_mm.validation import building, whole
 from micronet_runtime.shown import one_line
 
 from .errors import RunStopped
+from .first_screen import BriefRunner
 from .pure_python import with_names
 
 TRACEBACK = 'MICRONET_TRACEBACK'
@@ -283,7 +284,7 @@ def build_runner(cfg: Config) -> Runner:
         from .gloo import use_gloo
         use_gloo(cfg)
     with building():
-        return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        return RUNNERS.build(cfg) if 'runner_type' in cfg else BriefRunner.from_cfg(cfg)
 
 
 def build_loops(runner: Runner, *phases: str) -> None:
