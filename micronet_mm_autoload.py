@@ -23,4 +23,4 @@ def load(file: Path) -> ModuleType:
 def autoload() -> None:
     if STAND_INS.exists() and PACKAGED.exists():
         load(STAND_INS).put_in_place()
-        load(PACKAGED).teach_mmlab()
+        load(PACKAGED).patch_mmengine()

@@ -15,7 +15,7 @@ if missing := [name for name in ('mmengine', 'mmcv') if find_spec(name) is None]
         "MMLab, the original one by pip install 'mmengine>=0.10.7,<0.11' 'mmcv-lite>=2.0,<2.2', or the maintained one "
         "by pip install 'onedl-mmengine>=0.10.12,<0.11' 'onedl-mmcv>=2.3.6,<2.4'.", name=missing[0])
 
-from micronet_mm.bundled_configs import teach_mmlab
+from micronet_mm.bundled_configs import patch_mmengine
 
 from . import datasets, layers, models, standins
 from .checkpoint import allow_mmengine_checkpoints
@@ -27,5 +27,5 @@ __all__ = ['__version__', 'create_model', 'datasets', 'hooks', 'layers', 'list_m
            'optim_wrapper', 'standins']
 
 standins.put_in_place()
-teach_mmlab()
+patch_mmengine()
 allow_mmengine_checkpoints()

@@ -71,7 +71,7 @@ def find_config(given: str) -> Path:
                             f'as {nearest(given)}.')
 
 
-def teach_bases(module: ModuleType) -> None:
+def patch_config(module: ModuleType) -> None:
     """Have ``mmengine.config.config`` find ``_base_ = 'micronet_mm::NAME.py'``.
 
     MMEngine knows only MMLab's packages, expects a folder before the name, and takes the package as the scope of its
@@ -87,7 +87,7 @@ def teach_bases(module: ModuleType) -> None:
     module.Config._get_cfg_path = staticmethod(get_cfg_path)
 
 
-def teach_get_config(module: ModuleType) -> None:
+def patch_get_config(module: ModuleType) -> None:
     """Have ``mmengine.hub.get_config`` find 'micronet_mm::NAME.py'."""
     get_config = module.get_config
 
@@ -108,7 +108,7 @@ def teach_get_config(module: ModuleType) -> None:
     module.get_config = get_config_of_ours_too
 
 
-def teach_model_hub(module: ModuleType) -> None:
+def patch_model_hub(module: ModuleType) -> None:
     """Have mmpretrain's ``get_model`` and ``list_models`` know the names of ``micronet_mm.create_model``."""
     models = [dict(Name=name.removeprefix('imagenet_'), Config=str(packaged_config(name)),
                    Results=[dict(Task='Image Classification', Dataset='ImageNet-1k')])
@@ -120,43 +120,43 @@ def teach_model_hub(module: ModuleType) -> None:
 
 
 # What is taught to which module, and the name that is there when it is complete.
-LESSONS: dict[str, tuple[Callable[[ModuleType], None], str]] = {
-    'mmengine.config.config': (teach_bases, 'Config'),
-    'mmengine.hub.hub': (teach_get_config, 'get_config'),
-    'mmpretrain.apis.model': (teach_model_hub, 'list_models'),
+PATCHES: dict[str, tuple[Callable[[ModuleType], None], str]] = {
+    'mmengine.config.config': (patch_config, 'Config'),
+    'mmengine.hub.hub': (patch_get_config, 'get_config'),
+    'mmpretrain.apis.model': (patch_model_hub, 'list_models'),
 }
 
 
 def teach(module: ModuleType) -> None:
     """Teach a module, once, if it is complete."""
-    lesson, last = LESSONS[module.__name__]
+    lesson, last = PATCHES[module.__name__]
     if hasattr(module, last) and not hasattr(module, '_knows_micronet_mm'):
         lesson(module)
         module._knows_micronet_mm = True
 
 
-class LessonFinder(MetaPathFinder):
+class PatchFinder(MetaPathFinder):
     """Finds MMLab's modules as ever, and teaches them when they are loaded."""
 
     def find_spec(self, fullname: str, path: Optional[Sequence[str]] = None,
                   target: Optional[ModuleType] = None) -> Optional[ModuleSpec]:
-        spec = PathFinder.find_spec(fullname, path) if fullname in LESSONS else None
+        spec = PathFinder.find_spec(fullname, path) if fullname in PATCHES else None
         if spec is not None:
             load = spec.loader.exec_module
 
-            def load_and_teach(module: ModuleType) -> None:
+            def load_and_patch(module: ModuleType) -> None:
                 load(module)
                 teach(module)
 
-            spec.loader.exec_module = load_and_teach
+            spec.loader.exec_module = load_and_patch
         return spec
 
 
-def teach_mmlab() -> None:
+def patch_mmengine() -> None:
     """Called when ``micronet_mm`` is imported, or PyTorch, by micronet_mm_autoload.py; nothing of MMLab is imported."""
     # This module may be there under two names.
-    if not any(type(finder).__name__ == LessonFinder.__name__ for finder in sys.meta_path):
-        sys.meta_path.insert(0, LessonFinder())
-    for name in LESSONS:
+    if not any(type(finder).__name__ == PatchFinder.__name__ for finder in sys.meta_path):
+        sys.meta_path.insert(0, PatchFinder())
+    for name in PATCHES:
         if name in sys.modules:
             teach(sys.modules[name])

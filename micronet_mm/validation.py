@@ -1,7 +1,7 @@
-"""What arguments may be, said once for calls from Python, for configs and for command lines.
+"""Validation of arguments, shared by Python calls, configs and command lines.
 
-A value of another kind is answered in one line that names the argument, what was given and what is allowed. Nothing of
-this package is imported here, since all of it takes arguments.
+A wrong value raises an error of one line with the argument's name, its value and the allowed values. This module
+imports nothing else of the package, because every module uses it.
 """
 import argparse
 import inspect
@@ -22,12 +22,12 @@ Function = TypeVar('Function', bound=Callable)
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A kind of values. Called with a text, it is a ``type`` of argparse.
+class Constraint:
+    """A condition on a value. Calling it with a string converts the string, as a ``type`` of argparse.
 
     Attributes:
-        words: which these are, as they follow on "must be".
-        holds: whether a value is one of them.
+        words: description that follows "must be" in messages.
+        holds: returns whether a value meets the condition.
     """
     words: str
     holds: Callable[[Any], bool]
@@ -44,82 +44,83 @@ class Kind:
         return value
 
 
-def whole(least: int, most: Optional[int] = None) -> Kind:
-    """Whole numbers from ``least`` on, or to ``most``; True and False are none."""
+def integer(least: int, most: Optional[int] = None) -> Constraint:
+    """Accept integers of at least ``least``, and at most ``most``; reject booleans."""
     def holds(value: Any) -> bool:
         return INTEGER.holds(value) and value >= least and (most is None or value <= most)
 
-    return Kind(f'a whole number of at least {least}' if most is None else f'a whole number from {least} to {most}',
-                holds)
+    return Constraint(f'a whole number of at least {least}' if most is None
+                      else f'a whole number from {least} to {most}', holds)
 
 
 def is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def number(least: float, most: float) -> Kind:
-    """Numbers from ``least`` to ``most``; NaN is none."""
-    return Kind(f'a number from {least} to {most}', lambda value: is_number(value) and least <= value <= most)
+def number(least: float, most: float) -> Constraint:
+    """Accept numbers from ``least`` to ``most``; reject NaN."""
+    return Constraint(f'a number from {least} to {most}', lambda value: is_number(value) and least <= value <= most)
 
 
-def one_of(*allowed: Any) -> Kind:
-    """These values alone."""
+def one_of(*allowed: Any) -> Constraint:
+    """Accept only the given values."""
     *others, last = map(repr, allowed)
-    return Kind(f'{", ".join(others)} or {last}' if others else last,
-                lambda value: any(type(value) is type(each) and value == each for each in allowed))
+    return Constraint(f'{", ".join(others)} or {last}' if others else last,
+                      lambda value: any(type(value) is type(each) and value == each for each in allowed))
 
 
-def instance(kind: type, words: str) -> Kind:
-    """What is an instance of a class."""
-    return Kind(words, lambda value: isinstance(value, kind))
+def instance(kind: type, words: str) -> Constraint:
+    """Accept instances of a class."""
+    return Constraint(words, lambda value: isinstance(value, kind))
 
 
-def optional(kind: Kind, meaning: str = '') -> Kind:
-    """Values of a kind, or None, which means what is said."""
+def optional(kind: Constraint, meaning: str = '') -> Constraint:
+    """Accept None as well; ``meaning`` says what None means."""
     words = f'{kind.words}, or None for {meaning}' if meaning else f'{kind.words}, or None'
-    return Kind(words, lambda value: value is None or kind.holds(value))
+    return Constraint(words, lambda value: value is None or kind.holds(value))
 
 
-def either(first: Kind, second: Kind) -> Kind:
-    """Values of two kinds."""
-    return Kind(f'{first.words}, or {second.words}', lambda value: first.holds(value) or second.holds(value))
+def either(first: Constraint, second: Constraint) -> Constraint:
+    """Accept what either constraint accepts."""
+    return Constraint(f'{first.words}, or {second.words}', lambda value: first.holds(value) or second.holds(value))
 
 
-def several(kind: Kind, length: Optional[int] = None, least: int = 1) -> Kind:
-    """Lists or tuples of values of a kind: as many as ``length`` says, or ``least`` and more."""
+def sequence_of(kind: Constraint, length: Optional[int] = None, least: int = 1) -> Constraint:
+    """Accept lists or tuples of exactly ``length`` values, or of at least ``least`` values."""
     def holds(values: Any) -> bool:
         return (isinstance(values, Sequence) and not isinstance(values, str) and all(map(kind.holds, values))
                 and (len(values) == length if length is not None else len(values) >= least))
 
     many = f'{length}' if length is not None else f'at least {least}' if least else 'any number'
-    return Kind(f'a list of {many}, each {kind.words}', holds)
+    return Constraint(f'a list of {many}, each {kind.words}', holds)
 
 
-INTEGER = Kind('a whole number', lambda value: isinstance(value, Integral) and not isinstance(value, bool))
-COUNT = whole(1)
-ODD = Kind('an odd whole number', lambda value: COUNT.holds(value) and value % 2 == 1)
-NUMBER = Kind('a number', is_number)
-POSITIVE = Kind('a number above 0', lambda value: is_number(value) and value > 0)
-SHARE = number(0, 1)
-FLAG = Kind('True or False', lambda value: isinstance(value, Integral) and value in (0, 1))  # tables write 0 and 1
+INTEGER = Constraint('a whole number', lambda value: isinstance(value, Integral) and not isinstance(value, bool))
+COUNT = integer(1)
+ODD = Constraint('an odd whole number', lambda value: COUNT.holds(value) and value % 2 == 1)
+NUMBER = Constraint('a number', is_number)
+POSITIVE = Constraint('a number above 0', lambda value: is_number(value) and value > 0)
+FRACTION = number(0, 1)
+BOOL = Constraint('True or False', lambda value: isinstance(value, Integral) and value in (0, 1))  # 0 and 1 in tables
 TEXT = instance(str, 'a text')
 SETTINGS = instance(Mapping, 'a dict')
-BUILT = Kind("a dict with a 'type'", lambda value: isinstance(value, Mapping) and 'type' in value)
+BUILT = Constraint("a dict with a 'type'", lambda value: isinstance(value, Mapping) and 'type' in value)
 NORM = optional(BUILT, 'a bias')  # a norm_cfg
-FILE = Kind('the path of a file', lambda value: isinstance(value, Path) or (isinstance(value, str) and value != ''))
+FILE = Constraint('the path of a file',
+                  lambda value: isinstance(value, Path) or (isinstance(value, str) and value != ''))
 
 
-def check(owner: str, kinds: Mapping[str, Kind], given: Mapping[str, Any]) -> None:
-    """Raise ValueError for the first argument that is not of its kind; those without one are left alone."""
+def check(owner: str, kinds: Mapping[str, Constraint], given: Mapping[str, Any]) -> None:
+    """Raise ValueError for the first argument that violates its constraint."""
     for name, value in given.items():
         if name in kinds and not kinds[name].holds(value):
             raise ValueError(f'{name}={shown(value)} of {owner} must be {kinds[name].words}.')
 
 
-def checked(**kinds: Kind) -> Callable[[Function], Function]:
-    """Have a function or a constructor check its arguments, by name, before it begins.
+def checked(**kinds: Constraint) -> Callable[[Function], Function]:
+    """Decorate a function or constructor so that it validates arguments by name before it runs.
 
-    What arguments must be to each other, and what only the function can know, it checks itself. Raises ValueError.
+    The function itself checks conditions between arguments. Raises ValueError.
 
     Example:
         >>> @checked(size=COUNT)
@@ -138,7 +139,7 @@ def checked(**kinds: Kind) -> Callable[[Function], Function]:
         def checking(*args: Any, **kwargs: Any) -> Any:
             try:
                 given = signature.bind(*args, **kwargs).arguments
-            except TypeError:  # what Python itself says of it names the function
+            except TypeError:  # Python's own message names the function
                 return function(*args, **kwargs)
             check(type(args[0]).__name__ if is_constructor else function.__name__, kinds, given)
             return function(*args, **kwargs)
@@ -150,7 +151,7 @@ def checked(**kinds: Kind) -> Callable[[Function], Function]:
 
 
 def constructors(kind: type) -> Iterator[Callable]:
-    """Those that the arguments of a class reach: its own, and while they take any name, the next that it inherits."""
+    """Yield the constructors that the arguments of a class reach: each inherited one, while ``**kwargs`` pass on."""
     for base in kind.__mro__:
         if '__init__' in vars(base):
             yield base.__init__
@@ -159,12 +160,12 @@ def constructors(kind: type) -> Iterator[Callable]:
 
 
 def check_settings(kind: type, given: Mapping[str, Any]) -> None:
-    """Raise ValueError if a config gives a class an argument that it does not take, or one that is not of its kind."""
+    """Raise ValueError if a config gives a class an unknown argument or a wrong value."""
     reached = list(constructors(kind))
     names = [name for each in reached for name, parameter in inspect.signature(each).parameters.items()
              if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY) and name != 'self']
     unknown = [name for name in given if name not in names]
-    takes_any = len(reached) > 1 and object.__init__ in reached  # behind a constructor that keeps what has any name
+    takes_any = len(reached) > 1 and object.__init__ in reached  # a constructor stores arguments of any name
     if unknown and not takes_any:
         nearest = get_close_matches(unknown[0], names, n=1)
         meant = f'did you mean {nearest[0]}? It' if nearest else 'it'
@@ -176,9 +177,9 @@ def check_settings(kind: type, given: Mapping[str, Any]) -> None:
 
 @contextmanager
 def building() -> Iterator[None]:
-    """Where something is built from a config: raise ValueError for a name that nobody knows.
+    """Raise ValueError for unknown names while something is built from a config.
 
-    MMEngine raises KeyError for an unknown type, and Python TypeError for an unknown argument or one that is missing.
+    MMEngine raises KeyError for an unknown type. Python raises TypeError for an unknown or missing argument.
     """
     try:
         yield

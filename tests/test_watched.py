@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from micronet_mm.layers import ChannelShuffle, DynamicShiftMax
 from micronet_mm.models import MicroBlockA, MicroBlockB
-from micronet_mm.ops import is_watched, line_conv, reference_only, shift_max
+from micronet_mm.ops import line_conv, must_use_reference, reference_only, shift_max
 
 CHANNELS = {name: 3 if name == 'stem' else 8 if name.startswith('A') else 16 for name in BLOCKS}
 
@@ -180,7 +180,7 @@ def test_modes_of_functions_and_tensors_of_other_kinds_see_them(block):
     assert torch.conv2d in mode.seen
     assert type(block(x.as_subclass(Marked))) is Marked
     with torch.device('cpu'):  # it looks at nothing but factories
-        assert not is_watched(x)
+        assert not must_use_reference(x)
 
 
 def test_tensors_that_are_something_else_in_memory():

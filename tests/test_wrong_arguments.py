@@ -26,7 +26,7 @@ from micronet_mm.checkpoint import (
 )
 from micronet_mm.checkpoint.publish import publish_checkpoint
 from micronet_mm.models import MicroNet, MicroNetClassifier
-from micronet_mm.models.lazy_models import HOSTED
+from micronet_mm.models.lazy_models import LAZY_MODELS
 from micronet_runtime import Classification
 
 
@@ -227,7 +227,7 @@ TABLE = {
             'give a Classification, Detections or People', ('x', None, 3)), keypoint_threshold=SCORE)),
     'runtime.read': (dict(), dict(source=Wrong('give a path', (None, [3], True, 1.5)))),
 }
-HOSTS = {**{f'models.{name}': host for name, (_, host, _) in HOSTED.items()}, 'apis.find_poses': 'mmpose',
+HOSTS = {**{f'models.{name}': host for name, (_, host, _) in LAZY_MODELS.items()}, 'apis.find_poses': 'mmpose',
          **{name: 'onnxruntime' for name in TABLE if name.startswith('runtime.')}}
 # What has no row, and why.
 WITHOUT = {
@@ -294,7 +294,7 @@ def public():
         if place == 'apis' and find_spec('mmpose') is None:
             continue
         content = import_module(module)
-        hosted = [name for name, (_, host, _) in HOSTED.items() if find_spec(host)] if place == 'models' else []
+        hosted = [name for name, (_, host, _) in LAZY_MODELS.items() if find_spec(host)] if place == 'models' else []
         names = ['Bf16OptimWrapper'] if place == 'optim_wrapper' else [*content.__all__, *hosted]
         for name in names:
             kind = getattr(content, name)

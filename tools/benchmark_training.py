@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from micronet_mm.checkpoint.atomic import make_folder_of
 from micronet_mm.engine.cli import one_line_errors
-from micronet_mm.models import ARCHS, MicroNet, MicroNetClassifier, load_hosted
+from micronet_mm.models import ARCHS, MicroNet, MicroNetClassifier, load_lazy_model
 from micronet_mm.ops import reference_only, shift_max
 from micronet_mm.validation import COUNT
 
@@ -88,7 +88,7 @@ class Features(nn.Module):
 
 def contenders(arch: str, task: str, batch: int, size: tuple[int, int]) -> list[Contender]:
     """Ours, the plain formulation with the same weights, and the baseline."""
-    baseline = load_hosted('MobileNetV3Small')
+    baseline = load_lazy_model('MobileNetV3Small')
     if task == 'classification':
         ours = Classifier(MicroNet(arch), ARCHS[arch].rows[-1].channels)
         small = baseline(WIDTHS[arch], out_indices=(12, ))

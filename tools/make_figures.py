@@ -6,7 +6,7 @@ import sys
 import _process  # noqa: F401
 
 from micronet_mm.datasets import write_figures
-from micronet_mm.validation import COUNT, whole
+from micronet_mm.validation import COUNT, integer
 
 
 def main() -> None:
@@ -14,7 +14,7 @@ def main() -> None:
     parser.add_argument('root', help='folder to create')
     parser.add_argument('--train', type=COUNT, default=2000, help='images to train on (default %(default)s)')
     parser.add_argument('--val', type=COUNT, default=200, help='images held out (default %(default)s)')
-    parser.add_argument('--seed', type=whole(0), default=0)
+    parser.add_argument('--seed', type=integer(0), default=0)
     args = parser.parse_args()
     try:
         write_figures(args.root, args.train, args.val, args.seed)

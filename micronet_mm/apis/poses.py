@@ -21,7 +21,7 @@ from micronet_mm.checkpoint.atomic import make_folder, refuse_to_overwrite
 from micronet_mm.datasets import LoadImageOrSkip
 from micronet_mm.engine.checks.paths import find_dicts, require
 from micronet_mm.engine.cli import read_config
-from micronet_mm.validation import FILE, SHARE, check, optional, whole
+from micronet_mm.validation import FILE, FRACTION, check, integer, optional
 from micronet_runtime.errors import InputError
 from micronet_runtime.shown import shown
 from micronet_runtime.sources import VIDEOS, Input, is_camera, list_inputs, name_of, read_inputs
@@ -30,7 +30,7 @@ from micronet_runtime.writing import CODECS, Film
 Source = Union[str, Path, np.ndarray, list]
 COLOURS = ('.bmp', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')  # files that OpenCV writes colours to
 KINDS = dict(detector=FILE, detector_weights=FILE, pose=FILE, pose_weights=FILE, out_dir=optional(FILE),
-             person=whole(0), box_threshold=SHARE, keypoint_threshold=SHARE)
+             person=integer(0), box_threshold=FRACTION, keypoint_threshold=FRACTION)
 
 for suffix in VIDEOS:  # mmpose knows a video by the system's list, which differs from machine to machine
     if not (mimetypes.guess_type(f'video{suffix}')[0] or '').startswith('video/'):

@@ -10,7 +10,7 @@ from torch import Tensor
 from micronet_mm.models.arch import ARCHS, RELEASED
 from micronet_mm.models.classifier import MicroNetClassifier
 from micronet_mm.models.micronet import MicroNet
-from micronet_mm.validation import FILE, Kind, checked, one_of
+from micronet_mm.validation import FILE, Constraint, checked, one_of
 
 from .atomic import make_folder_of, refuse_to_overwrite
 from .bundled import SCHEME, bundled_weights
@@ -32,7 +32,7 @@ _LAYERS = {
 _CLASSIFIER = {'classifier.0.linear.0': 'fc1', 'classifier.0.linear.1': 'bn1',
                'classifier.2.linear.0': 'fc2', 'classifier.2.linear.1': 'bn2'}
 HEAD_PREFIX = 'head.classifier.'
-TENSORS = Kind('a dict of tensors by name', lambda value: isinstance(value, Mapping) and all(
+TENSORS = Constraint('a dict of tensors by name', lambda value: isinstance(value, Mapping) and all(
     isinstance(tensor, Tensor) for tensor in value.values()))
 
 

@@ -3,7 +3,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple, Optional, Union
 
-from micronet_mm.validation import FILE, FLAG, checked, optional
+from micronet_mm.validation import BOOL, FILE, checked, optional
 
 from .atomic import make_folder
 from .reading import read_checkpoint
@@ -28,7 +28,7 @@ class Published(NamedTuple):
     number: int
 
 
-@checked(source=FILE, target=FILE, averaged=optional(FLAG))
+@checked(source=FILE, target=FILE, averaged=optional(BOOL))
 def publish_checkpoint(source: Union[str, Path], target: Union[str, Path],
                        averaged: Optional[bool] = None) -> Published:
     """Write the weights of a checkpoint as ``NAME-<first 8 of SHA-256>`` with the ending of ``target``.

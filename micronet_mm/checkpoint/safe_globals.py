@@ -22,7 +22,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 from mmengine.runner import CheckpointLoader
 
-from micronet_mm.validation import TEXT, checked, several
+from micronet_mm.validation import TEXT, checked, sequence_of
 
 from .bundled import SCHEME
 from .errors import CheckpointError
@@ -133,7 +133,7 @@ def allow_mmengine_checkpoints() -> None:
     CheckpointLoader.register_scheme(SCHEME, read_checkpoint, force=True)
 
 
-@checked(names=several(TEXT, least=0))
+@checked(names=sequence_of(TEXT, least=0))
 def allow_named(names: Sequence[str]) -> None:
     """Allow-list further types, by their full names.
 

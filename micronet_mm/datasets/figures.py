@@ -14,7 +14,7 @@ from typing import Union
 import cv2
 import numpy as np
 
-from micronet_mm.validation import COUNT, FILE, checked, whole
+from micronet_mm.validation import COUNT, FILE, checked, integer
 
 from .skeleton import INDEX, KEYPOINTS, SKELETON, random_pose
 
@@ -248,7 +248,7 @@ def is_figures(root: Path) -> bool:
         return False
 
 
-@checked(root=FILE, num_train=COUNT, num_val=COUNT, seed=whole(0))
+@checked(root=FILE, num_train=COUNT, num_val=COUNT, seed=integer(0))
 def write_figures(root: Union[str, Path], num_train: int = 2000, num_val: int = 200, seed: int = 0) -> None:
     """Write the dataset: ``train/``, ``val/`` and ``annotations/{,person_keypoints_}{train,val}.json`` under ``root``.
 

@@ -13,7 +13,7 @@ from mmengine.logging import print_log
 from mmengine.registry import TRANSFORMS
 from PIL import Image
 
-from micronet_mm.validation import FLAG, checked
+from micronet_mm.validation import BOOL, checked
 
 SKIPPED_SLOTS = 2**16
 
@@ -78,7 +78,7 @@ class LoadImageOrSkip(LoadImageFromFile):
         >>> test_pipeline = [dict(type='LoadImageOrSkip', skip=False)]
     """
 
-    @checked(skip=FLAG)
+    @checked(skip=BOOL)
     def __init__(self, skip: bool = True, **kwargs) -> None:
         super().__init__(**kwargs)
         self.skip = skip

@@ -33,7 +33,7 @@ from micronet_mm.layers import (
 )
 from micronet_mm.models import MicroNet, MicroNetClassifier, MicroStem
 from micronet_mm.models.deployable import Deployable
-from micronet_mm.ops import computes, is_hooked
+from micronet_mm.ops import computes, has_hooks
 from micronet_mm.validation import checked, instance, one_of, shown
 
 WEIGHTS_OF = dict(pytorch=('float32', ), native=WEIGHTS)  # each engine
@@ -98,7 +98,7 @@ def native_parts(model: nn.Module) -> list[nn.Module]:
 def in_deploy_form(model: nn.Module) -> nn.Module:
     model.eval()
     kind = computes(model)
-    if issubclass(kind, MicroNet) and not any(map(is_hooked, model.stages)):
+    if issubclass(kind, MicroNet) and not any(map(has_hooks, model.stages)):
         deploy_backbone(model)
     elif issubclass(kind, MicroNetClassifier):
         deploy_classifier(model)

@@ -25,7 +25,7 @@ from micronet_mm.checkpoint import CheckpointError, allow_named
 from micronet_mm.checkpoint.atomic import DISK_FULL
 from micronet_mm.datasets import UnreadableImageError
 from micronet_mm.engine.checks.names import check_arguments
-from micronet_mm.validation import building, whole
+from micronet_mm.validation import building, integer
 from micronet_runtime.shown import one_line
 
 from .errors import RunStopped
@@ -84,7 +84,7 @@ def common_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument('--no-checks', action='store_true',
                         help='do not check data and config against each other before the run, nor repair annotations')
     # torchrun sets LOCAL_RANK; torch.distributed.launch passes this option instead.
-    parser.add_argument('--local_rank', '--local-rank', type=whole(0), default=0, help=argparse.SUPPRESS)
+    parser.add_argument('--local_rank', '--local-rank', type=integer(0), default=0, help=argparse.SUPPRESS)
     return parser
 
 

@@ -10,7 +10,7 @@ import mmengine.registry
 from mmengine.config import Config
 from mmengine.registry import Registry
 
-from micronet_mm.models.lazy_models import HOSTED
+from micronet_mm.models.lazy_models import LAZY_MODELS
 
 
 def with_names(cfg: Config) -> Config:
@@ -34,7 +34,7 @@ def with_names(cfg: Config) -> Config:
 def registered_names(scope: Optional[str]) -> dict[Any, str]:
     """The names of the classes and functions that configs of this scope can name."""
     names = {operator: name for name, operator in vars(mmcv.ops).items() if isinstance(operator, (type, FunctionType))}
-    for name, (module, _, _) in HOSTED.items():  # registered without being imported
+    for name, (module, _, _) in LAZY_MODELS.items():  # registered without being imported
         if module in sys.modules:
             names[getattr(sys.modules[module], name)] = name
     scoped = registries(import_module(f'{scope}.registry')) if scope and scope != 'mmengine' else []

@@ -7,7 +7,7 @@ from torch import nn
 
 from micronet_mm.checkpoint.bundled import FOLDER, SCHEME, bundled_weights
 from micronet_mm.models import ARCHS
-from micronet_mm.validation import FLAG, INTEGER, TEXT, checked, either, optional, several, shown
+from micronet_mm.validation import BOOL, INTEGER, TEXT, checked, either, optional, sequence_of, shown
 
 from .features import FeatureMaps, Indices
 from .network import TimmMicroNet
@@ -88,7 +88,7 @@ def check_pretrained(pretrained: Any) -> None:
         raise ValueError(f'pretrained={shown(pretrained)} must be True, False or the path of a checkpoint.')
 
 
-@checked(name=TEXT, features_only=FLAG, out_indices=optional(either(INTEGER, several(INTEGER, least=0)), 'all'))
+@checked(name=TEXT, features_only=BOOL, out_indices=optional(either(INTEGER, sequence_of(INTEGER, least=0)), 'all'))
 def create_model(name: str, pretrained: Union[bool, str, Path] = False, features_only: bool = False,
                  out_indices: Indices = None, **kwargs: Any) -> nn.Module:
     """Create a MicroNet by name.

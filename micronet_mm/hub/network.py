@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from micronet_mm.layers import ScriptableModule, SpatialAttention
 from micronet_mm.models import MicroNet, MicroNetClassifier, MicroStem, get_arch
-from micronet_mm.validation import COUNT, SHARE, TEXT, check, checked, shown, whole
+from micronet_mm.validation import COUNT, FRACTION, TEXT, check, checked, integer, shown
 
 from .features import Indices, take_indices
 
@@ -102,7 +102,7 @@ class TimmMicroNet(nn.Module):
         ValueError: for an argument outside what is listed here.
     """
 
-    @checked(num_classes=whole(0), in_chans=COUNT, drop_rate=SHARE, global_pool=TEXT)
+    @checked(num_classes=integer(0), in_chans=COUNT, drop_rate=FRACTION, global_pool=TEXT)
     def __init__(self, arch: str = 'm3', num_classes: int = 1000, in_chans: int = 3, drop_rate: float = 0.0,
                  drop_path_rate: float = 0.0, global_pool: str = 'avg', **settings: Any) -> None:
         super().__init__()

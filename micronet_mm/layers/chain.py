@@ -6,12 +6,12 @@ from typing import Optional, Union
 import torch
 from torch import Tensor, nn
 
-from micronet_mm.ops import Deferred, defer, is_hooked, settle
-from micronet_mm.validation import FLAG, Kind, checked
+from micronet_mm.ops import Deferred, defer, has_hooks, settle
+from micronet_mm.validation import BOOL, Constraint, checked
 
 from .scriptable import ScriptableModule
 
-LAYERS = Kind('a dict of modules by name', lambda value: isinstance(value, Mapping) and all(
+LAYERS = Constraint('a dict of modules by name', lambda value: isinstance(value, Mapping) and all(
     isinstance(layer, nn.Module) for layer in value.values()))
 
 
@@ -27,7 +27,7 @@ class Chain(ScriptableModule, nn.Sequential):
         init_cfg: as in MMEngine's BaseModule.
     """
 
-    @checked(layers=LAYERS, shortcut=FLAG)
+    @checked(layers=LAYERS, shortcut=BOOL)
     def __init__(self, layers: Mapping[str, nn.Module], shortcut: bool = False,
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg)
@@ -54,7 +54,7 @@ class Chain(ScriptableModule, nn.Sequential):
 
 def hand_on(x: Union[Tensor, Deferred], layer: nn.Module) -> Union[Tensor, Deferred]:
     """What ``layer`` makes of ``x``: of a tensor, unless it can take it deferred and nobody watches it."""
-    if isinstance(x, Deferred) and takes_deferred(type(layer)) and not is_hooked(layer):
+    if isinstance(x, Deferred) and takes_deferred(type(layer)) and not has_hooks(layer):
         return layer.deferred(x)
     return defer(layer(settle(x)))
 

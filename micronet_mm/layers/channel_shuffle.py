@@ -5,7 +5,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from micronet_mm.ops import SHIFTS, Deferred, channel_roll, channel_shuffle
-from micronet_mm.validation import COUNT, checked, either, one_of, several, whole
+from micronet_mm.validation import COUNT, checked, either, integer, one_of, sequence_of
 
 
 @MODELS.register_module()
@@ -18,7 +18,7 @@ class ChannelShuffle(nn.Module):
     Shapes: (N, C, ...) to (N, C, ...), C a multiple of every number of groups.
     """
 
-    @checked(groups=either(COUNT, several(COUNT, least=0)))
+    @checked(groups=either(COUNT, sequence_of(COUNT, least=0)))
     def __init__(self, groups: Union[int, Sequence[int]]) -> None:
         super().__init__()
         self.groups = (groups,) if isinstance(groups, int) else tuple(groups)
@@ -42,7 +42,7 @@ class ChannelRoll(nn.Module):
     Shapes: (N, C, ...) to (N, C, ...), C a multiple of ``groups``.
     """
 
-    @checked(groups=COUNT, steps=whole(0), shift=one_of(*SHIFTS))
+    @checked(groups=COUNT, steps=integer(0), shift=one_of(*SHIFTS))
     def __init__(self, groups: int, steps: int = 1, shift: str = 'grouped') -> None:
         super().__init__()
         self.groups = groups

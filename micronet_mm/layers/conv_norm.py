@@ -7,13 +7,13 @@ from mmengine.model import constant_init, kaiming_init
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from micronet_mm.ops import Deferred, Moments, conv_with_moments, is_alike, is_hooked, is_watched, line_conv
-from micronet_mm.validation import BUILT, COUNT, NORM, checked, either, optional, several, whole
+from micronet_mm.ops import Deferred, Moments, conv_with_moments, has_hooks, is_alike, line_conv, must_use_reference
+from micronet_mm.validation import BUILT, COUNT, NORM, checked, either, integer, optional, sequence_of
 
 from .chain import Chain
 
 Pair = Union[int, tuple[int, int]]
-SIDES = either(COUNT, several(COUNT, 2))
+SIDES = either(COUNT, sequence_of(COUNT, 2))
 
 
 @MODELS.register_module('LineConv')
@@ -28,7 +28,7 @@ class LineConv2d(nn.Conv2d):
         if torch.jit.is_scripting() or max(self.kernel_size) == 1 or self.bias is not None:
             return self._conv_forward(x, self.weight, self.bias)
         else:  # which TorchScript does not look into
-            return self._conv_forward(x, self.weight, None) if is_watched(x) else line_conv(
+            return self._conv_forward(x, self.weight, None) if must_use_reference(x) else line_conv(
                 x, self.weight, max(self.stride))
 
 
@@ -53,7 +53,7 @@ class ConvNorm(Chain):
     """
 
     @checked(in_channels=COUNT, out_channels=COUNT, kernel_size=SIDES, stride=SIDES,
-             padding=either(whole(0), several(whole(0), 2)), groups=COUNT, norm_cfg=NORM,
+             padding=either(integer(0), sequence_of(integer(0), 2)), groups=COUNT, norm_cfg=NORM,
              conv_cfg=optional(BUILT, 'Conv2d'))
     def __init__(self,
                  in_channels: int,
@@ -87,13 +87,13 @@ class ConvNorm(Chain):
 def is_plain(conv: nn.Module) -> bool:
     """Whether this is a convolution that :func:`conv_with_moments` can do the work of, and nobody watches."""
     return (type(conv) in (nn.Conv2d, LineConv2d) and conv.dilation == (1, 1)
-            and conv.padding_mode == 'zeros' and not is_hooked(conv))
+            and conv.padding_mode == 'zeros' and not has_hooks(conv))
 
 
 def is_plain_norm(norm: nn.Module, weight: Tensor) -> bool:
     """Whether this is BN that :func:`batch_norm` can do the work of behind a convolution of this weight, and nobody
     watches."""
-    if not (type(norm) is nn.BatchNorm2d and norm.affine and norm.track_running_stats and not is_hooked(norm)):
+    if not (type(norm) is nn.BatchNorm2d and norm.affine and norm.track_running_stats and not has_hooks(norm)):
         return False
     tensors = norm.weight, norm.bias, norm.running_mean, norm.running_var
     return is_alike(weight, *tensors) and {tensor.shape for tensor in tensors} == {weight.shape[:1]}

@@ -3,7 +3,7 @@ from typing import Optional, Sequence
 
 from mmengine.registry import MODELS
 
-from micronet_mm.validation import COUNT, NORM, ODD, checked, optional, several
+from micronet_mm.validation import COUNT, NORM, ODD, checked, optional, sequence_of
 
 from .chain import Chain
 from .channel_shuffle import ChannelShuffle
@@ -48,7 +48,7 @@ class MicroFactorizedDepthwiseConv(Chain):
     """
 
     # An odd kernel keeps the output centred.
-    @checked(in_channels=COUNT, expansion=several(COUNT, 2), kernel_size=ODD, stride=COUNT, norm_cfg=NORM)
+    @checked(in_channels=COUNT, expansion=sequence_of(COUNT, 2), kernel_size=ODD, stride=COUNT, norm_cfg=NORM)
     def __init__(self,
                  in_channels: int,
                  expansion: Sequence[int] = (1, 1),

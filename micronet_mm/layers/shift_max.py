@@ -8,7 +8,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from micronet_mm.ops import SHIFTS, Deferred, defer, gathered_shift_max, partners, settle, shift_max
-from micronet_mm.validation import COUNT, FLAG, NUMBER, checked, one_of, optional, several
+from micronet_mm.validation import BOOL, COUNT, NUMBER, checked, one_of, optional, sequence_of
 
 from .chain import hand_on
 from .groups import num_groups
@@ -58,7 +58,7 @@ class ShiftMax(ScriptableModule):
     """
 
     @checked(channels=COUNT, groups=optional(COUNT, 'Eq. 3'), J=COUNT, K=COUNT, shift=one_of(*SHIFTS),
-             init=several(several(NUMBER)), spatial=FLAG)
+             init=sequence_of(sequence_of(NUMBER)), spatial=BOOL)
     def __init__(self,
                  channels: int,
                  groups: Optional[int] = None,

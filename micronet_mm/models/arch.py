@@ -3,7 +3,7 @@ from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any, Mapping, Optional, Union
 
-from micronet_mm.validation import COUNT, FLAG, NUMBER, ODD, Kind, check, one_of, optional, several, shown
+from micronet_mm.validation import BOOL, COUNT, NUMBER, ODD, Constraint, check, one_of, optional, sequence_of, shown
 
 Pair = tuple[int, int]
 
@@ -121,11 +121,12 @@ ARCHS.update(
 )
 
 
-GROUPS = optional(several(optional(COUNT, 'Eq. 3'), 2), 'Eq. 3')
+GROUPS = optional(sequence_of(optional(COUNT, 'Eq. 3'), 2), 'Eq. 3')
 ROW = dict(kind=one_of('A', 'B', 'C', 'E'), stride=one_of(1, 2), channels=COUNT, kernel=optional(ODD),
-           expansion=optional(several(COUNT, 2)), groups1=GROUPS, groups2=GROUPS, dynamic=several(FLAG, 3), ratio=COUNT)
-ARCH = dict(stem=several(COUNT, 2), rows=several(Kind('a Row or a dict of its fields', lambda value: isinstance(
-    value, (Row, Mapping)))), classifier=COUNT, init=several(several(NUMBER)))
+           expansion=optional(sequence_of(COUNT, 2)), groups1=GROUPS, groups2=GROUPS, dynamic=sequence_of(BOOL, 3),
+           ratio=COUNT)
+ROWS = sequence_of(Constraint('a Row or a dict of its fields', lambda value: isinstance(value, (Row, Mapping))))
+ARCH = dict(stem=sequence_of(COUNT, 2), rows=ROWS, classifier=COUNT, init=sequence_of(sequence_of(NUMBER)))
 
 
 def _from_mapping(cls: type, what: str, given: Mapping[str, Any]) -> Any:

@@ -16,15 +16,15 @@ from micronet_mm.layers import (
     group_pointwise,
     num_groups,
 )
-from micronet_mm.validation import COUNT, FLAG, NORM, ODD, SETTINGS, checked, optional, several, shown
+from micronet_mm.validation import BOOL, COUNT, NORM, ODD, SETTINGS, checked, optional, sequence_of, shown
 
 from .arch import GROUPS
 
 BN = dict(type='BN')
-EXPANSION = dict(in_channels=COUNT, out_channels=COUNT, groups1=GROUPS, dynamic=several(FLAG, 3), reduction=COUNT,
+EXPANSION = dict(in_channels=COUNT, out_channels=COUNT, groups1=GROUPS, dynamic=sequence_of(BOOL, 3), reduction=COUNT,
                  shift_max=optional(SETTINGS), norm_cfg=NORM)
 # An odd kernel keeps the output centred.
-MICRO_BLOCK = dict(EXPANSION, kernel_size=ODD, stride=COUNT, expansion=several(COUNT, 2), groups2=GROUPS)
+MICRO_BLOCK = dict(EXPANSION, kernel_size=ODD, stride=COUNT, expansion=sequence_of(COUNT, 2), groups2=GROUPS)
 
 
 def shift_max_layer(channels: int, groups: int, reduction: int, coefficients: str = 'dynamic',
@@ -85,7 +85,7 @@ class MicroStem(Chain):
     Shapes: (N, in_channels, H, W) to (N, s1 * s2, ceil(H / 2), ceil(W / 2)).
     """
 
-    @checked(in_channels=COUNT, widths=several(COUNT, 2), norm_cfg=NORM)
+    @checked(in_channels=COUNT, widths=sequence_of(COUNT, 2), norm_cfg=NORM)
     def __init__(self,
                  in_channels: int,
                  widths: Sequence[int],

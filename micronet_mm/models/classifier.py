@@ -4,11 +4,11 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from micronet_mm.layers import ScriptableModule
-from micronet_mm.validation import COUNT, SHARE, checked
+from micronet_mm.validation import COUNT, FRACTION, checked
 
 from .deployable import Deployable
 
-CLASSIFIER = dict(in_channels=COUNT, hidden_channels=COUNT, num_classes=COUNT, dropout=SHARE)
+CLASSIFIER = dict(in_channels=COUNT, hidden_channels=COUNT, num_classes=COUNT, dropout=FRACTION)
 
 
 @MODELS.register_module()

@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.registry import MODELS
 
 # Class name -> (module here that defines it, package it builds on, extra that installs that package).
-HOSTED = {
+LAZY_MODELS = {
     'InvertedResidualHeatmapHead': ('micronet_mm.models.heads.inverted_residual_head', 'mmpose', 'pose'),
     'MicroDetHead': ('micronet_mm.models.heads.micro_det_head', 'mmdet', 'det'),
     'MicroHeatmapHead': ('micronet_mm.models.heads.heatmap_head', 'mmpose', 'pose'),
@@ -20,13 +20,13 @@ HOSTED = {
 }
 
 
-def load_hosted(name: str) -> type:
+def load_lazy_model(name: str) -> type:
     """The class called ``name``.
 
     Raises:
         ModuleNotFoundError: if the package that it builds on is not installed.
     """
-    module, host, extra = HOSTED[name]
+    module, host, extra = LAZY_MODELS[name]
     try:
         return getattr(import_module(module), name)
     except ModuleNotFoundError as error:
@@ -36,11 +36,11 @@ def load_hosted(name: str) -> type:
         raise ModuleNotFoundError(message, name=host) from None
 
 
-def register_hosted() -> None:
+def register_lazy_models() -> None:
     """Register a builder for every hosted class in MMEngine's root ``MODELS``."""
-    for name in HOSTED:
+    for name in LAZY_MODELS:
 
         def build(_name: str = name, **kwargs: Any) -> Any:
-            return load_hosted(_name)(**kwargs)
+            return load_lazy_model(_name)(**kwargs)
 
         MODELS.register_module(name=name, module=build)

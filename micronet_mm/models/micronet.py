@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from micronet_mm.ops import SHIFTS
-from micronet_mm.validation import COUNT, FLAG, NORM, checked, either, one_of, optional, several, whole
+from micronet_mm.validation import BOOL, COUNT, NORM, checked, either, integer, one_of, optional, sequence_of
 
 from .arch import ARCHS, Arch, Row, get_arch
 from .blocks import MicroBlockA, MicroBlockB, MicroBlockC, MicroBlockE, MicroStem
@@ -67,10 +67,10 @@ class MicroNet(BaseModule, Deployable):
         [(1, 24, 8, 12), (1, 80, 4, 6), (1, 864, 2, 3)]
     """
 
-    @checked(in_channels=COUNT, out_indices=either(whole(0), several(whole(0))), output_stride=one_of(16, 32),
-             frozen_stages=whole(-1), norm_cfg=NORM, norm_eval=FLAG, with_cp=FLAG, J=COUNT, K=COUNT,
-             shift=one_of(*SHIFTS), dynamic=optional(several(FLAG, 3), 'those of the table'),
-             coefficients=one_of('dynamic', 'static'), spatial=FLAG, **VARIATION)
+    @checked(in_channels=COUNT, out_indices=either(integer(0), sequence_of(integer(0))), output_stride=one_of(16, 32),
+             frozen_stages=integer(-1), norm_cfg=NORM, norm_eval=BOOL, with_cp=BOOL, J=COUNT, K=COUNT,
+             shift=one_of(*SHIFTS), dynamic=optional(sequence_of(BOOL, 3), 'those of the table'),
+             coefficients=one_of('dynamic', 'static'), spatial=BOOL, **VARIATION)
     def __init__(self,
                  arch: Union[str, Arch, Mapping[str, Any]] = 'm3',
                  in_channels: int = 3,

@@ -4,7 +4,7 @@ from typing import Optional, Sequence
 from mmcv.cnn import DepthwiseSeparableConvModule
 from mmengine.registry import MODELS
 
-from micronet_mm.validation import BUILT, COUNT, NORM, ODD, checked, optional, several
+from micronet_mm.validation import BUILT, COUNT, NORM, ODD, checked, optional, sequence_of
 
 
 @MODELS.register_module()
@@ -30,7 +30,7 @@ class SeparableBlock(DepthwiseSeparableConvModule):
 
     # An odd kernel keeps the output centred.
     @checked(in_channels=COUNT, out_channels=COUNT, kernel_size=ODD, stride=COUNT,
-             expansion=optional(several(COUNT, 2)), norm_cfg=NORM, act_cfg=optional(BUILT, 'no activation'))
+             expansion=optional(sequence_of(COUNT, 2)), norm_cfg=NORM, act_cfg=optional(BUILT, 'no activation'))
     def __init__(self,
                  in_channels: int,
                  out_channels: int,

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Optional
 import torch
 from torch import Tensor
 
-from micronet_mm.ops.dispatch import is_watched
+from micronet_mm.ops.dispatch import must_use_reference
 
 from .channels import channel_shuffle
 from .compiled import library
@@ -75,7 +75,7 @@ def defer(x: Tensor) -> Tensor:
 
 
 def can_defer(x: Tensor) -> bool:
-    return (not is_watched(x) and x.is_cpu and x.dtype in TYPES and x.dim() == 4 and x.numel() > 0
+    return (not must_use_reference(x) and x.is_cpu and x.dtype in TYPES and x.dim() == 4 and x.numel() > 0
             and not torch.is_autocast_enabled('cpu') and library() is not None)
 
 
@@ -127,7 +127,7 @@ def reference_gradients(function: Callable, inputs: tuple, gradients: tuple, *se
 
 def wants_reference(*gradients: Optional[Tensor]) -> bool:
     """Whether backward has to be made of PyTorch's operations: to be differentiated again, or for somebody to see."""
-    return torch.is_grad_enabled() or is_watched(*(g for g in gradients if g is not None))
+    return torch.is_grad_enabled() or must_use_reference(*(g for g in gradients if g is not None))
 
 
 def settled(raw: Tensor, scale: Optional[Tensor], shift: Optional[Tensor], shortcut: Optional[Tensor], clamp: str,

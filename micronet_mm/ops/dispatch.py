@@ -40,7 +40,7 @@ def reference_only() -> Iterator[None]:
         _reference_only.reset(token)
 
 
-def is_watched(*tensors: Tensor) -> bool:
+def must_use_reference(*tensors: Tensor) -> bool:
     """Whether anybody wants to see the operations on these tensors: by PyTorch's account of what a call would pass."""
     # A compiler has to be asked first: it cannot follow the rest.
     if torch.compiler.is_compiling() or _reference_only.get() or has_modes():
@@ -76,7 +76,7 @@ def computes(module: Optional[nn.Module]) -> type:
     another method that ``forward`` calls; an instance has a ``forward`` of its own, hooks, or parametrized weights.
     ``NoneType`` is returned for these, and for None.
     """
-    if module is None or is_hooked(module) or is_parametrized(module):
+    if module is None or has_hooks(module) or is_parametrized(module):
         return type(None)
     classes = type(module).__mro__
     known = next((kind for kind in classes if f'{kind.__module__}.'.startswith(KNOWN)), type(None))
@@ -84,7 +84,7 @@ def computes(module: Optional[nn.Module]) -> type:
     return type(None) if any(hasattr(known, name) for name in redefined - HARMLESS) else known
 
 
-def is_hooked(module: nn.Module) -> bool:
+def has_hooks(module: nn.Module) -> bool:
     """Whether a call of this module does more than its class says, so that it must be called, not seen through."""
     return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
                 or module._backward_pre_hooks or of_all._global_forward_hooks or of_all._global_forward_pre_hooks

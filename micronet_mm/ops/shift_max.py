@@ -9,7 +9,7 @@ from typing import Optional
 import torch
 from torch import Tensor
 
-from micronet_mm.ops.dispatch import is_watched
+from micronet_mm.ops.dispatch import must_use_reference
 
 from .compiled import has_code, is_off, library, warn_of_reference
 from .cpp_function import TYPES
@@ -38,7 +38,7 @@ def shift_max(x: Tensor, coefficients: Tensor, groups: int, shift: str = 'groupe
     bias = None
     if isinstance(x, Deferred):
         x, coefficients, bias = of_raw(x, coefficients, groups, shift)
-    if not is_watched(x, coefficients) and fits(x, coefficients, groups):
+    if not must_use_reference(x, coefficients) and fits(x, coefficients, groups):
         fusions, shifts = coefficients.shape[1:3]
         if len(coefficients) < len(x):  # C++ and Triton have those of every sample in a row
             coefficients, bias = (t if t is None else t.expand(len(x), *t.shape[1:]) for t in (coefficients, bias))

@@ -19,7 +19,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from micronet_mm.ops.compiled import PLAN, BuildError, is_off, load
-from micronet_mm.ops.dispatch import is_watched
+from micronet_mm.ops.dispatch import must_use_reference
 from micronet_mm.validation import checked, instance
 
 from .compiling import compile_plan
@@ -175,7 +175,7 @@ class NativeForward:
             return self.explain('inputs must be float32 on the CPU')
         if torch.is_autocast_enabled('cpu'):
             return self.explain('autocast is on; leave it out, native code computes in float32')
-        if is_watched(*inputs):
+        if must_use_reference(*inputs):
             return None
         if torch.is_grad_enabled() and any(p.requires_grad for p in (*inputs, *self.network.parameters())):
             return self.explain('gradients are asked for; call the network within torch.no_grad()')

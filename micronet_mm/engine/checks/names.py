@@ -6,7 +6,7 @@ from mmengine import registry
 from mmengine.config import Config
 from mmengine.registry import Registry
 
-from micronet_mm.models.lazy_models import HOSTED, load_hosted
+from micronet_mm.models.lazy_models import LAZY_MODELS, load_lazy_model
 from micronet_mm.validation import check_settings
 
 ROOTS = [each for each in vars(registry).values() if isinstance(each, Registry)]
@@ -54,7 +54,7 @@ def ours(name: Any, scope: Optional[str]) -> Optional[type]:
             with root.switch_scope_and_registry(scope) as nearest:
                 found = nearest.get(name)  # of two with that name the host's counts
             if is_ours(found):
-                return load_hosted(name) if name in HOSTED else found
+                return load_lazy_model(name) if name in LAZY_MODELS else found
     return None
 
 

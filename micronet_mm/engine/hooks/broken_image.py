@@ -10,7 +10,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from micronet_mm.datasets.loading import skipped_images
 from micronet_mm.engine.errors import TooManyBrokenImagesError
-from micronet_mm.validation import COUNT, SHARE, checked, whole
+from micronet_mm.validation import COUNT, FRACTION, checked, integer
 
 
 @HOOKS.register_module()
@@ -34,7 +34,7 @@ class BrokenImageHook(Hook):
         >>> custom_hooks = [dict(type='BrokenImageHook', max_share=0.01)]
     """
 
-    @checked(max_share=SHARE, spare=whole(0), interval=COUNT)
+    @checked(max_share=FRACTION, spare=integer(0), interval=COUNT)
     def __init__(self, max_share: float = 0.01, spare: int = 10, interval: int = 100) -> None:
         self.max_share = max_share
         self.spare = spare

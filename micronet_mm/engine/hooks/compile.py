@@ -7,7 +7,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from micronet_mm.validation import TEXT, checked, either, several
+from micronet_mm.validation import TEXT, checked, either, sequence_of
 
 
 @HOOKS.register_module()
@@ -28,7 +28,7 @@ class CompileHook(Hook):
         >>> custom_hooks = [dict(type='CompileHook', modules=['backbone', 'neck'])]
     """
 
-    @checked(modules=either(TEXT, several(TEXT)))
+    @checked(modules=either(TEXT, sequence_of(TEXT)))
     def __init__(self, modules: Sequence[str] = ('backbone', ), **options: Any) -> None:
         self.modules = [modules] if isinstance(modules, str) else list(modules)
         self.options = options

@@ -6,7 +6,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from micronet_mm.validation import SHARE, checked
+from micronet_mm.validation import FRACTION, checked
 
 
 @HOOKS.register_module()
@@ -28,7 +28,7 @@ class FreezeNormHook(Hook):
         >>> custom_hooks = [dict(type='FreezeNormHook', begin=0.8)]
     """
 
-    @checked(begin=SHARE)
+    @checked(begin=FRACTION)
     def __init__(self, begin: float = 0.8) -> None:
         self.begin = begin
 

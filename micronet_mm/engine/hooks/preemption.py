@@ -17,10 +17,10 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from micronet_mm.checkpoint.atomic import written_atomically
 from micronet_mm.engine.rest_of_epoch import images_per_iteration, random_state, rest_of_epoch
-from micronet_mm.validation import Kind, checked, several
+from micronet_mm.validation import Constraint, checked, sequence_of
 
 FILENAME = 'interrupted.pth'
-SIGNAL = Kind('the name of a signal of this system, such as SIGTERM or SIGUSR1',
+SIGNAL = Constraint('the name of a signal of this system, such as SIGTERM or SIGUSR1',
               lambda name: isinstance(name, str) and name in signal.Signals.__members__)
 
 
@@ -49,7 +49,7 @@ class PreemptionHook(Hook):
     """
     priority = 'LOWEST'  # behind all that an iteration changes: schedulers, averages, other checkpoints
 
-    @checked(signals=several(SIGNAL))
+    @checked(signals=sequence_of(SIGNAL))
     def __init__(self, signals: Sequence[str] = ('SIGTERM', )) -> None:
         self.signals = [signal.Signals[name] for name in signals]
         self.previous: dict[signal.Signals, Any] = {}

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from micronet_mm.models.blocks import MicroBlockA
 from micronet_mm.models.deployable import Deployable
-from micronet_mm.validation import COUNT, FLAG, NORM, ODD, SETTINGS, checked, optional, several
+from micronet_mm.validation import BOOL, COUNT, NORM, ODD, SETTINGS, checked, optional, sequence_of
 
-UPSAMPLING = dict(in_channels=COUNT, out_channels=COUNT, widths=several(COUNT), strides=several(COUNT), in_stride=COUNT,
-                  norm_cfg=NORM)
+UPSAMPLING = dict(in_channels=COUNT, out_channels=COUNT, widths=sequence_of(COUNT), strides=sequence_of(COUNT),
+                  in_stride=COUNT, norm_cfg=NORM)
 
 
 class UpsamplingHeatmapHead(HeatmapHead, Deployable):
@@ -90,8 +90,8 @@ class MicroHeatmapHead(UpsamplingHeatmapHead):
         torch.Size([1, 17, 64, 48])
     """
 
-    @checked(**UPSAMPLING, kernel_sizes=several(ODD), expansions=several(several(COUNT, 2)), ratios=several(COUNT),
-             dynamic=several(FLAG, 3), spatial=FLAG, shift_max=optional(SETTINGS))
+    @checked(**UPSAMPLING, kernel_sizes=sequence_of(ODD), expansions=sequence_of(sequence_of(COUNT, 2)),
+             ratios=sequence_of(COUNT), dynamic=sequence_of(BOOL, 3), spatial=BOOL, shift_max=optional(SETTINGS))
     def __init__(self,
                  in_channels: int,
                  out_channels: int,

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from micronet_mm.models.block_from_config import build_block
 from micronet_mm.models.deployable import Deployable
-from micronet_mm.validation import BUILT, COUNT, NORM, checked, optional, whole
+from micronet_mm.validation import BUILT, COUNT, NORM, checked, integer, optional
 
 
 class MicroDetHead(GFLHead, Deployable):
@@ -36,7 +36,7 @@ class MicroDetHead(GFLHead, Deployable):
     """
 
     @checked(num_classes=COUNT, in_channels=COUNT, block=BUILT, feat_channels=optional(COUNT, 'in_channels'),
-             stacked_convs=whole(0), norm_cfg=NORM)
+             stacked_convs=integer(0), norm_cfg=NORM)
     def __init__(self,
                  num_classes: int,
                  in_channels: int,

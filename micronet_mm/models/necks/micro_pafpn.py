@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from micronet_mm.models.block_from_config import build_block
 from micronet_mm.models.deployable import Deployable
-from micronet_mm.validation import BUILT, COUNT, NORM, checked, several
+from micronet_mm.validation import BUILT, COUNT, NORM, checked, sequence_of
 
 
 @MODELS.register_module()
@@ -42,8 +42,8 @@ class MicroPAFPN(BaseModule, Deployable):
         [(96, 40, 40), (96, 20, 20), (96, 10, 10)]
     """
 
-    @checked(in_channels=several(COUNT), out_channels=COUNT, block=BUILT, expansions=several(several(COUNT, 2)),
-             norm_cfg=NORM)
+    @checked(in_channels=sequence_of(COUNT), out_channels=COUNT, block=BUILT,
+             expansions=sequence_of(sequence_of(COUNT, 2)), norm_cfg=NORM)
     def __init__(self,
                  in_channels: Sequence[int],
                  out_channels: int,
