@@ -1,6 +1,6 @@
 """Called by PyTorch (2.5 or later) when it is imported, where micronet_mm is installed.
 
-Puts the stand-ins in place, and has MMEngine find the configs of the package. Programs that import mmdet or read a
+Puts the fallbacks in place, and has MMEngine find the configs of the package. Programs that import mmdet or read a
 config before any ``custom_imports``, such as mmdet's own tools, need both. What does it is loaded from its file, since
 importing ``micronet_mm`` imports PyTorch. An error here would fail everybody's ``import torch``, so there is nothing in
 it to go wrong.
@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 PACKAGE = Path(__file__).parent / 'micronet_mm'
-STAND_INS, PACKAGED = PACKAGE / 'standins' / '__init__.py', PACKAGE / 'bundled_configs.py'
+FALLBACKS, PACKAGED = PACKAGE / 'fallbacks' / '__init__.py', PACKAGE / 'bundled_configs.py'
 
 
 def load(file: Path) -> ModuleType:
@@ -21,6 +21,6 @@ def load(file: Path) -> ModuleType:
 
 
 def autoload() -> None:
-    if STAND_INS.exists() and PACKAGED.exists():
-        load(STAND_INS).put_in_place()
+    if FALLBACKS.exists() and PACKAGED.exists():
+        load(FALLBACKS).install_fallbacks()
         load(PACKAGED).patch_mmengine()

@@ -17,15 +17,25 @@ if missing := [name for name in ('mmengine', 'mmcv') if find_spec(name) is None]
 
 from micronet_mm.bundled_configs import patch_mmengine
 
-from . import datasets, layers, models, standins
+from . import datasets, fallbacks, layers, models
 from .checkpoint import allow_mmengine_checkpoints
 from .engine import hooks, optim_wrapper
 from .hub import create_model, list_models, list_pretrained
 from .version import __version__
 
-__all__ = ['__version__', 'create_model', 'datasets', 'hooks', 'layers', 'list_models', 'list_pretrained', 'models',
-           'optim_wrapper', 'standins']
+__all__ = [
+    '__version__',
+    'create_model',
+    'datasets',
+    'fallbacks',
+    'hooks',
+    'layers',
+    'list_models',
+    'list_pretrained',
+    'models',
+    'optim_wrapper',
+]
 
-standins.put_in_place()
+fallbacks.install_fallbacks()
 patch_mmengine()
 allow_mmengine_checkpoints()

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 pytest.importorskip('torchvision')
 import mmcv.ops
 
-from micronet_mm.standins import mmcv_ext
+from micronet_mm.fallbacks import mmcv_ext
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 INSTALLED = sys.modules['mmcv._ext']
@@ -170,7 +170,7 @@ def results(function, inputs):
 
 
 def compare(call, inputs, formula, rival):
-    """``call(ops, *inputs)`` with the stand-in against ``formula(*inputs)``, or against compiled mmcv."""
+    """``call(ops, *inputs)`` with the fallback against ``formula(*inputs)``, or against compiled mmcv."""
     ours = results(lambda *tensors: call(use(mmcv_ext), *tensors), inputs)
     theirs = results(formula if rival == 'formula' else lambda *tensors: call(use(COMPILED), *tensors), inputs)
     for mine, other in zip(ours, theirs):

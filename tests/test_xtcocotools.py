@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 pytest.importorskip('pycocotools')
-from micronet_mm.standins.xtcocotools.cocoeval import COCOeval
+from micronet_mm.fallbacks.xtcocotools.cocoeval import COCOeval
 
-STAND_IN = 'micronet_mm.standins.xtcocotools'
+STAND_IN = 'micronet_mm.fallbacks.xtcocotools'
 SIGMAS = np.full(17, 0.05)
 # What xtcocotools 1.14.3 gives: AP, AP50, AP75.
 XTCOCOTOOLS = {
@@ -77,7 +77,7 @@ def test_other_modes_are_refused_by_name(mode):
 
 
 def test_masks_are_those_of_pycocotools():
-    from micronet_mm.standins.xtcocotools import mask
+    from micronet_mm.fallbacks.xtcocotools import mask
     picture = np.zeros((5, 4), np.uint8, order='F')
     picture[1:3, 2:] = 1
     assert (mask.decode(mask.encode(picture)) == picture).all() and mask.area(mask.encode(picture)) == 4

@@ -2,7 +2,7 @@
 # Create a virtual environment with the tested stack of requirements/constraints.txt and this package (editable).
 #
 #   tools/install.sh [VENV]        VENV defaults to .venv; PYTHON=... picks the interpreter
-#   MMCV=compiled ...              compiles mmcv's operators and xtcocotools; they need no stand-ins then
+#   MMCV=compiled ...              compiles mmcv's operators and xtcocotools; they need no fallbacks then
 #   MMCV=onedl ...                 takes the maintained line of MMLab
 #
 # By default nothing is compiled: every package is a wheel. An interrupted run can simply be started again.

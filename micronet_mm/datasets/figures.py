@@ -1,6 +1,6 @@
 """Pictures of people and simple shapes, in COCO format, made from a seed.
 
-A small stand-in for COCO that exercises the real pipelines: figures at many scales and colours, before textured and
+A small fallback for COCO that exercises the real pipelines: figures at many scales and colours, before textured and
 cluttered backgrounds, hidden partly by each other and cut off by the border. Boxes cover the visible part, as COCO's
 do, and people carry COCO's 17 keypoints with its visibility flags.
 """

@@ -28,7 +28,7 @@ class COCOeval(pycocotools.cocoeval.COCOeval):
                  sigmas: Optional[np.ndarray] = None, use_area: bool = True) -> None:
         if iouType not in MODES:
             raise ValueError(f"iou_type={iouType!r} needs xtcocotools, which is not installed or does not load; "
-                             f"micronet_mm's stand-in has {', '.join(MODES)}. Build it from source: pip install cython "
+                             f"micronet_mm's fallback has {', '.join(MODES)}. Build it from source: pip install cython "
                              "'setuptools<81' && pip install --no-build-isolation --no-binary xtcocotools xtcocotools")
         super().__init__(cocoGt, cocoDt, iouType)
         self.use_area = use_area

@@ -1,4 +1,4 @@
-"""Stand-ins give way to what is compiled and loads, and are loaded for nobody who does not ask.
+"""Fallbacks give way to what is compiled and loads, and are loaded for nobody who does not ask.
 
 Each in a process of its own, with a package laid out for it.
 """
@@ -17,7 +17,7 @@ def run(code, folder):
     ('import xtcocotools as module', 'xtcocotools', '_mask', 'In the place of xtcocotools'),
 ], ids=['mmcv', 'xtcocotools'])
 def test_what_is_compiled_and_loads_wins(start, package, part, doc, tmp_path):
-    code = f'from micronet_mm.standins import put_in_place\nput_in_place()\n{start}\nprint(module.__doc__)'
+    code = f'from micronet_mm.fallbacks import install_fallbacks\ninstall_fallbacks()\n{start}\nprint(module.__doc__)'
     folder = tmp_path / package
     folder.mkdir()
     (folder / '__init__.py').write_text('"""original"""')
@@ -34,7 +34,7 @@ def test_what_is_compiled_and_loads_wins(start, package, part, doc, tmp_path):
         assert run(code, tmp_path).stdout.startswith(doc)
 
 
-def test_import_leaves_the_stand_ins_alone(tmp_path):
+def test_import_leaves_the_fallbacks_alone(tmp_path):
     code = "import sys, micronet_mm; print([name for name in sys.modules if name in ('mmcv._ext', 'xtcocotools')])"
     assert run(code, tmp_path).stdout == '[]\n'
 

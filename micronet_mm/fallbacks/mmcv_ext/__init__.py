@@ -35,7 +35,7 @@ __all__ = [
 
 def get_compiler_version() -> str:
     """What ``mmcv.ops`` reports of its build."""
-    return "none: micronet_mm's stand-in"
+    return "none: micronet_mm's fallback"
 
 
 get_compiling_cuda_version = get_compiler_version
