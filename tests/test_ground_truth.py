@@ -296,4 +296,4 @@ def test_more_people_than_the_metric_looks_at(pose, says):
         content['annotations'] += [dict(content['annotations'][0], id=100 + index) for index in range(21)]
 
     pose(crowd)
-    assert "people, of which COCO's metric counts the best 20" in says[-1]
+    assert "people, and COCO's metric counts only the best 20" in says[-1]

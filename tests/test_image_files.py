@@ -131,13 +131,13 @@ def turn_by_exif(path):
 def test_photos_that_are_turned_by_exif(data, tmp_path, said):
     turn_by_exif(images(data, 'train')[-1])
     check(data, tmp_path, TRAIN)
-    assert len(said) == 1 and 'as of 1 of 8 images that were opened: it is turned by its EXIF' in said[0]
+    assert len(said) == 1 and '1 of 8 opened images differ: it is turned by its EXIF' in said[0]
     for path in reversed(images(data, 'train')[:-1]):
         height, width = cv2.imread(str(path)).shape[:2]
         turn_by_exif(path)
     assert cv2.imread(str(path)).shape[:2] == (width, height)
-    with pytest.raises(ValueError, match=rf'the size is {width} x {height} there, and that of .* is {height} x {width}'
-                                         ', as of 8 of 8 .*: it is turned by its EXIF when it is loaded'):
+    with pytest.raises(ValueError, match=rf'the annotated size is {width} x {height}, but .* has {height} x {width}'
+                                         '; 8 of 8 opened images differ: it is turned by its EXIF when it is loaded'):
         check(data, tmp_path, TRAIN)
     check(data, tmp_path, TRAIN, "train_dataloader['dataset']['pipeline'][0] = dict(type='LoadImageOrSkip', "
                                  "color_type='color_ignore_orientation')")

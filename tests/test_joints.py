@@ -98,7 +98,7 @@ def test_a_description_for_one_dataloader_only(check):
         other.write(file.read().replace("('nose', 'left eye', 'right eye')", "('left eye', 'nose', 'right eye')"))
     with open('mine.py', 'a') as file:
         file.write("val_dataloader['dataset']['metainfo'] = dict(from_file='others.py')\n")
-    with pytest.raises(ValueError, match=r'the keypoints of val_dataloader \(3\) are not those of train_dataloader'):
+    with pytest.raises(ValueError, match=r'val_dataloader and train_dataloader have different keypoints \(3 and'):
         check()
 
 
@@ -122,7 +122,7 @@ def test_people_of_whom_nothing_is_annotated(check, root, tmp_path, monkeypatch)
     del content['annotations'][0]['keypoints']
     path.write_text(json.dumps(content))
     check()
-    assert re.search(r'of \d+ annotations 1 have no keypoints\. Going on with a copy', said[0])
+    assert re.search(r'of \d+ annotations 1 have no keypoints\. Continuing with a copy', said[0])
     for person in content['annotations']:
         person.pop('keypoints', None)
     path.write_text(json.dumps(content))

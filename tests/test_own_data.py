@@ -132,7 +132,7 @@ model = dict(test_cfg=dict(score_thr=0.0))  # an untrained detector must find so
     run = call(TRAIN, 'tiny.py', '--cfg-options', f'train_dataloader.dataset.metainfo.{names}',
                f'val_dataloader.dataset.metainfo.{names}', cwd=tmp_path)
     assert run.returncode == 0 and 'coco/bbox_mAP' in run.stdout, run.stdout[-2000:]
-    assert 'have no area. Going on with a copy' in run.stdout
+    assert 'have no area. Continuing with a copy' in run.stdout
     assert 'the warm-up of 50 iterations is longer than this run of 2, so the learning rate never' in run.stdout
 
 
@@ -196,11 +196,11 @@ def test_ranks_beyond_the_classes_are_left_out(folders):
 
 def test_class_folders_that_differ(folders):
     (folders / 'val' / 'cat').rename(folders / 'val' / 'Cat')
-    with pytest.raises(ValueError, match=r"'Cat' is in .*/val only, .*; rename it, or 'cat', so that"):
+    with pytest.raises(ValueError, match=r"'Cat' is only in .*/val, .*; rename it, or 'cat', so that"):
         check_classifier(folders, 'model.head.num_classes=3')
     shutil.rmtree(folders / 'val' / 'Cat')
-    with pytest.raises(ValueError, match=r"val_dataloader \(2\) are not those of train_dataloader \(3\): 'cat' is in "
-                                         ".*/train only, .* make it in both, empty if need be"):
+    with pytest.raises(ValueError, match=r"val_dataloader and train_dataloader have different class folders "
+                                         r"\(2 and 3\): 'cat' is only in .*/train, .* make it in both, empty if need"):
         check_classifier(folders, 'model.head.num_classes=3')
     (folders / 'val' / 'cat').mkdir()
     check_classifier(folders, 'model.head.num_classes=3')

@@ -77,7 +77,7 @@ def test_another_batch_size_begins_at_the_epoch_s_begin(batch, two_epochs, tmp_p
     shutil.copytree(work_dir, tmp_path / 'w')
     (tmp_path / 'w' / 'epoch_2.pth').unlink()
     out = go_on(tmp_path, RECORD + f'train_cfg = dict(max_epochs=2)\ntrain_dataloader = dict(batch_size={batch})')
-    assert 'resumed epoch: 1' in out and 'Going on in epoch' not in out
+    assert 'resumed epoch: 1' in out and 'Continuing epoch' not in out
     assert len(losses(tmp_path, 'w')) == 24 // batch
 
 
@@ -90,7 +90,7 @@ def test_in_the_middle_of_an_epoch_images_are_counted(tmp_path):
         (tmp_path / f'w{batch}' / 'losses_0.txt').unlink()
         out = go_on(tmp_path, RECORD + f'train_cfg = dict(max_epochs=2)\ntrain_dataloader = dict(batch_size={batch})',
                     work_dir=f'w{batch}')
-        assert f'Going on in epoch 2 behind its first {done} iterations' in out
+        assert f'Continuing epoch 2 after its first {done} iterations' in out
         assert len(losses(tmp_path, f'w{batch}')) == 24 // batch - done
 
 
@@ -99,7 +99,7 @@ def test_checkpoints_by_iterations_know_their_place_too(tmp_path):
     write_toy(tmp_path, by_iteration + 'train_cfg = dict(max_epochs=2)')
     assert train(tmp_path).returncode == 0
     out = go_on(tmp_path, by_iteration + 'train_cfg = dict(max_epochs=2)', 'w/iter_8.pth')
-    assert 'Going on in epoch 2 behind its first 2 iterations' in out
+    assert 'Continuing epoch 2 after its first 2 iterations' in out
 
 
 def written(path, iteration):

@@ -89,7 +89,7 @@ def test_a_longer_schedule_is_that_of_an_unbroken_run(name, tmp_path):
     run(tmp_path / 'w', 2, SCHEDULES[name](2))
     resumed, said = run(tmp_path / 'w', 6, SCHEDULES[name](6), resume=True)
     assert resumed == unbroken[12:]
-    assert [text for text in said if 'The schedule of the config is used, not that of the checkpoint' in text]
+    assert [text for text in said if 'The schedule of the config is used, not the schedule of the checkpoint' in text]
     # The same config again: everything is the checkpoint's, and nothing is said of it.
     (tmp_path / 'w' / 'last_checkpoint').write_text(str(tmp_path / 'w' / 'epoch_4.pth'))
     again, said = run(tmp_path / 'w', 6, SCHEDULES[name](6), resume=True)
@@ -102,8 +102,8 @@ def test_settings_of_the_optimizer_are_the_config_s(tmp_path):
                       optimizer=dict(type='SGD', lr=0.5, momentum=0.7, weight_decay=0.1))
     assert rates == [((0.5, 0.7), )] * 6
     assert [text for text in said if 'optimizer settings' in text] == [
-        'The optimizer settings of the config are used, not those of the checkpoint: lr 0.02 -> 0.5, momentum 0.9 -> '
-        '0.7, weight_decay 0 -> 0.1.']
+        'The optimizer settings of the config are used, not the settings of the checkpoint: lr 0.02 -> 0.5, momentum '
+        '0.9 -> 0.7, weight_decay 0 -> 0.1.']
     state = torch.load(tmp_path / 'w' / 'epoch_2.pth')['optimizer']
     assert state['param_groups'][0]['weight_decay'] == 0.1 and state['state']
 

@@ -1,7 +1,7 @@
-"""Annotation files in COCO's format: what is wrong with one, before anything is built on it.
+"""Annotation files in COCO's format: checks before a run.
 
-Libraries find out late, some in the first evaluation, and drop in silence what they do not understand. Only the fields
-that are looked at are decoded here, so that looking costs little beside loading.
+The libraries report faults late, some only in the first evaluation, and silently drop invalid entries. Only the checked
+fields are decoded here, so that the checks cost little compared with loading.
 """
 import json
 import logging
@@ -65,7 +65,7 @@ class PeopleFile(CocoFile, gc=False):
 
 
 def read_coco_file(path: Union[str, Path], kind: type[CocoFile] = CocoFile, annotated: bool = True) -> CocoFile:
-    """Decode a file, and look at what must hold whatever it is used for.
+    """Decode a file and check the conditions that every use needs.
 
     Args:
         path: the file.
@@ -129,7 +129,7 @@ def with_integers(content: Any) -> bool:
 
 
 def twice(entries: Sequence[Any]) -> Identifier:
-    """The first id that is there again."""
+    """Return the first repeated id."""
     seen: set[Identifier] = set()
     return next(entry.id for entry in entries if entry.id in seen or seen.add(entry.id))
 
@@ -164,7 +164,7 @@ def used_names(file: CocoFile) -> tuple:
 
 
 def warn_of_strays(path: Union[str, Path], file: CocoFile, box: np.ndarray, size: np.ndarray) -> None:
-    """Say which annotations will be left out, as libraries do not.
+    """Warn of annotations that the libraries silently drop.
 
     Args:
         path: the file.
@@ -190,13 +190,13 @@ def warn_of(path: Union[str, Path], file: CocoFile, key: str, strays: Sequence[b
 
 
 def boxes(file: CocoFile) -> np.ndarray:
-    """x, y, width, height of every annotation."""
+    """Return x, y, width and height of every annotation: shape (N, 4)."""
     values = chain.from_iterable(map(attrgetter('bbox'), file.annotations))
     return np.fromiter(values, float, 4 * len(file.annotations)).reshape(-1, 4)
 
 
 def sizes(file: CocoFile) -> np.ndarray:
-    """Width and height of every annotation's image, infinite where the file does not list it."""
+    """Return width and height of every annotation's image: shape (N, 2), infinite for unlisted images."""
     places = {image.id: place for place, image in enumerate(file.images)}
     listed = map(places.get, map(attrgetter('image_id'), file.annotations), repeat(len(places)))
     values = [(image.width, image.height) for image in file.images]

@@ -20,13 +20,13 @@ from .coco_file import CocoFile, PeopleFile, boxes, sizes, with_integers
 
 @dataclass
 class Repair:
-    """A fault of some annotations, or of the whole file, and what is done about it.
+    """A fault of some annotations or of the whole file, and its repair.
 
     Attributes:
-        fault: as it follows on "of 8 annotations", or says what the file has.
-        remedy: as it follows on "a copy in which".
-        places: which annotations.
-        change: called with each of them and its place.
+        fault: description, such as "have no area".
+        remedy: description of the repaired copy, such as "area is width * height".
+        places: indices of the faulty annotations.
+        change: called with each faulty annotation and its index.
         file: called with the whole content.
     """
     fault: str
@@ -38,14 +38,14 @@ class Repair:
 
 @dataclass(frozen=True)
 class Use:
-    """What a file is read for.
+    """How a file is used.
 
     Attributes:
-        share: the share of its box that a thing fills, 1 for boxes and 0.53 for people.
-        classes: which a detector tells apart, where the config names them.
+        share: share of its box that an object fills, 1 for boxes and 0.53 for people.
+        classes: classes of a detector, if the config names them.
         evaluated: whether a metric reads the file as well.
-        keypoints: how many each person has; None where they are not read.
-        detected: whether people come from a file of detections, all of category 1.
+        keypoints: number of keypoints of a person; None if keypoints are not read.
+        detected: whether people come from a file of detections, which all have category 1.
     """
     share: float = 1.0
     classes: tuple = ()
@@ -121,7 +121,7 @@ def only_category(content: dict) -> None:
 
 
 def category_repairs(file: CocoFile, use: Use) -> Iterator[Repair]:
-    """Two categories of one name become one; those of an evaluated file get the order of the classes.
+    """Merge categories of one name; sort the categories of an evaluated file like the classes.
 
     mmdet numbers labels by the categories whose names are classes.
     """
@@ -209,13 +209,13 @@ def left_out(file: CocoFile, people: bool) -> np.ndarray:
 
 
 def repaired(path: str, file: CocoFile, folder: str, use: Use) -> str:
-    """The file, or a copy in ``folder`` in which :func:`repairs` are done.
+    """Return the file, or a repaired copy in ``folder``; see :func:`repairs`.
 
     Args:
         path: the file.
-        file: what is in it.
-        folder: where a copy is written.
-        use: what it is read for.
+        file: its content.
+        folder: folder of the copy.
+        use: how the file is used.
     """
     found = [repair for repair in repairs(file, use) if repair.file or len(repair.places)]
     if not found:
@@ -231,7 +231,7 @@ def repaired(path: str, file: CocoFile, folder: str, use: Use) -> str:
     faults = [repair.fault for repair in found if not len(repair.places)]
     faults += [f'of {len(file.annotations)} annotations {" and ".join(counted)}'] if counted else []
     remedies = dict.fromkeys(repair.remedy for repair in found)
-    print_log(f'{path}: {", ".join(faults)}. Going on with a copy, {copy}, in which {" and ".join(remedies)}.',
+    print_log(f'{path}: {", ".join(faults)}. Continuing with a copy, {copy}: {" and ".join(remedies)}.',
               'current', logging.WARNING)
     return copy
 

@@ -252,7 +252,7 @@ def is_figures(root: Path) -> bool:
 def write_figures(root: Union[str, Path], num_train: int = 2000, num_val: int = 200, seed: int = 0) -> None:
     """Write the dataset: ``train/``, ``val/`` and ``annotations/{,person_keypoints_}{train,val}.json`` under ``root``.
 
-    An image depends on the seed, the split and its number alone, so a larger dataset begins with the smaller one. The
+    An image depends only on the seed, the split and its number, so a larger dataset starts with the smaller one. The
     folder appears under its name when it is complete.
 
     Args:

@@ -61,13 +61,13 @@ def note_skipped(path: str, table: torch.Tensor) -> None:
 
 @TRANSFORMS.register_module()
 class LoadImageOrSkip(LoadImageFromFile):
-    """``LoadImageFromFile`` for which one broken file among many is no reason to end a training run.
+    """``LoadImageFromFile`` that skips broken files in training.
 
-    ``BrokenImageHook`` counts what was skipped and ends the run when it is too much.
+    ``BrokenImageHook`` counts the skipped images and ends the run if there are too many.
 
     Args:
-        skip: in training (the default), log a broken image and return None, for which MMEngine's datasets take another
-            one. With ``skip=False``, for evaluation, raise.
+        skip: if True (for training), log a broken image and return None; MMEngine's datasets then take another image.
+            If False (for evaluation), raise.
         **kwargs: as for mmcv's LoadImageFromFile, less ``ignore_empty``.
 
     Raises:

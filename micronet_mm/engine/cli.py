@@ -34,7 +34,7 @@ from .pure_python import with_names
 
 TRACEBACK = 'MICRONET_TRACEBACK'
 LONGEST_LINE = 2000  # characters of a message
-# Errors of what a user gave; any other comes with its class. Those of workers are known by name.
+# Errors about user input; other errors are printed with their class. Errors of workers are matched by name.
 USUAL = FileNotFoundError, ImportError, ValueError, CheckpointError, RunStopped, UnreadableImageError
 USUAL_NAMES = {kind.__name__ for kind in USUAL}
 
@@ -155,8 +155,8 @@ def enable_amp(cfg: Config, dtype: str = 'auto') -> None:
     if dtype == 'fp16' and on_cpu:
         raise ValueError('--amp fp16 needs an accelerator; on a CPU use --amp bf16.')
     if on_cpu:
-        print_log('--amp trains in bfloat16, for which there is no fast code on CPUs here: a step of MicroNet takes '
-                  'about three times as long as in float32. Leave --amp out to train faster.', 'current',
+        print_log('--amp trains in bfloat16, which has no fast CPU kernels here: a step of MicroNet takes about three '
+                  'times as long as in float32. Leave --amp out to train faster.', 'current',
                   logging.WARNING)
     if dtype == 'bf16' or on_cpu:
         cfg.optim_wrapper.type = 'Bf16OptimWrapper'
@@ -169,7 +169,7 @@ def enable_auto_scale_lr(cfg: Config) -> None:
     """Scale the learning rate with the total batch.
 
     Raises:
-        ValueError: if the config does not say for which batch its learning rate is meant.
+        ValueError: if the config does not name the batch size of its learning rate.
     """
     if not (cfg.get('auto_scale_lr') or {}).get('base_batch_size'):
         raise ValueError('--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config: the total batch '
@@ -178,9 +178,9 @@ def enable_auto_scale_lr(cfg: Config) -> None:
 
 
 def place_of(error: BaseException) -> str:
-    """In which file and line an error arose, in brackets: of the user's own code if it called what failed.
+    """Return the file and line of an error in brackets, in the user's own code if that made the failing call.
 
-    Nothing for errors of this package, which say what to do.
+    Return an empty string for errors of this package, because their messages say what to do.
     """
     found = []
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
@@ -193,14 +193,14 @@ def place_of(error: BaseException) -> str:
 
 
 def shows_tracebacks() -> bool:
-    """Whether errors shall come as they are: ``MICRONET_TRACEBACK=1`` in the environment."""
+    """Return whether ``MICRONET_TRACEBACK=1`` asks for tracebacks."""
     return os.environ.get(TRACEBACK, '0') not in ('', '0')
 
 
 def described(error: Exception) -> str:
-    """Return what an error says in one line, with its place, and with its class unless it is about what a user gave.
+    """Return an error's message in one line with its place, and with its class unless it is about user input.
 
-    An error in a worker of a dataloader brings its traceback as text, which is looked through for the same.
+    An error in a dataloader worker contains its traceback as text.
     """
     text = str(error)
     if 'Original Traceback (most recent call last)' in text:
@@ -211,7 +211,7 @@ def described(error: Exception) -> str:
     else:
         name, message, place, is_usual = type(error).__name__, text, place_of(error), isinstance(error, USUAL)
     message = one_line(message, LONGEST_LINE)
-    if message.startswith('Expected more than 1 value per channel'):  # of a batch norm behind pooling
+    if message.startswith('Expected more than 1 value per channel'):  # batch norm after pooling
         message += ': a batch of one image cannot be normalized there; set train_dataloader.batch_size to 2 or more'
     return f'{message}{place}' if is_usual and message else (
         f'{name}: {message}{place}. {TRACEBACK}=1 in the environment shows the traceback.')
@@ -259,7 +259,7 @@ def one_line_stops(keeps: Callable[[], str] = str) -> Iterator[None]:
     """End the program with one line where the run stopped itself or failed.
 
     Args:
-        keeps: says what is not lost, which follows on the line of an error that nobody foresaw.
+        keeps: returns what is not lost, for the message of an unexpected error.
     """
     try:
         yield

@@ -1,6 +1,4 @@
-"""Evaluating what runs without MMLab by the data and metrics of a config, so that its numbers are those of
-``tools/test.py``.
-"""
+"""Evaluate an exported model with the data and metrics of a config, for the same numbers as ``tools/test.py``."""
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from typing import Any
@@ -16,13 +14,13 @@ ReadFrame = Callable[[str], Any]
 
 
 def evaluate(cfg: Config, task: str, predictor: Any, read: ReadFrame) -> dict[str, float]:
-    """What the config's ``test_evaluator`` says of a predictor on its test set.
+    """Return the metrics of a predictor on the config's test set.
 
     Args:
-        cfg: of mmpretrain, mmdet or mmpose.
+        cfg: config of mmpretrain, mmdet or mmpose.
         task: 'classification', 'detection' or 'keypoints'.
-        predictor: of ``micronet_runtime``, or what can be called alike.
-        read: makes what the predictor takes out of the path of an image.
+        predictor: predictor of ``micronet_runtime``, or an object with the same interface.
+        read: converts the path of an image to the predictor's input.
 
     Raises:
         ValueError: if the file's classes are not the dataset's, or the test set is empty.
@@ -49,8 +47,7 @@ def evaluate(cfg: Config, task: str, predictor: Any, read: ReadFrame) -> dict[st
 
 
 def check_classes(ours: Iterable[str], theirs: Any) -> None:
-    """Raise if a label means one thing to the file and another to the dataset; where either has no names, nobody knows.
-    """
+    """Raise if the file and the dataset give a label different names; skip if either has no names."""
     ours, theirs = list(map(str, ours)), list(map(str, theirs or []))
     if ours and theirs and ours != theirs:
         wrong = next((i for i, (a, b) in enumerate(zip(ours, theirs)) if a != b), min(len(ours), len(theirs)))
@@ -99,7 +96,7 @@ def posed(infos: Iterator[Sample], predictor: Any, read: ReadFrame) -> Iterator[
         extents = TopdownAffine._fix_aspect_ratio(bbox_xyxy2cs(boxes, padding=predictor.padding)[1], width / height)
         for index, (info, person) in enumerate(zip(people, predictor.people(frame, boxes, scores).people)):
             this = slice(index, index + 1)
-            # Metrics weigh overlaps of people by the size of their crops, and sort people by that of their boxes.
+            # Metrics weigh overlaps by the size of crops, and sort people by the score of their boxes.
             truth = dict(bbox_scores=scores[this], bbox_scales=extents[this])
             found = dict(keypoints=person.keypoints[None], keypoint_scores=person.keypoint_scores[None],
                          bboxes=boxes[this], bbox_scores=scores[this])

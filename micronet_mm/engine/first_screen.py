@@ -31,7 +31,7 @@ class BriefRunner(Runner):
 
 
 def summary(runner: Runner) -> str:
-    """Return what is trained on what data, from which weights, for how long and where the results go.
+    """Return the model, data, initial weights, schedule and output folder of a run as text.
 
     Args:
         runner: after its train loop is built.

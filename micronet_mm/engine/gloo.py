@@ -13,9 +13,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def use_gloo(cfg: Config) -> None:
-    """Join the processes of torchrun with gloo, and have the model wrapped for CPUs.
+    """Join the processes of torchrun with gloo, and wrap the model for CPUs.
 
-    MMEngine's own start-up selects a CUDA device; it leaves processes that are joined already alone.
+    MMEngine's own start-up would select a CUDA device; it skips processes that have already joined.
     """
     if not dist.is_initialized():
         dist.init_process_group('gloo', rank=int(os.environ['RANK']), world_size=int(os.environ['WORLD_SIZE']))
@@ -27,18 +27,18 @@ def use_gloo(cfg: Config) -> None:
 
 
 def leave_processes() -> None:
-    """End the groups of a distributed run; a process that ends before their threads may be aborted."""
+    """Destroy the process groups; a process that exits before their threads end may be aborted."""
     if dist.is_initialized():
         dist.barrier()
         dist.destroy_process_group()
 
 
 class CpuSyncBatchNorm(_BatchNorm):
-    """SyncBatchNorm for processes on CPUs, where PyTorch's refuses to run.
+    """SyncBatchNorm for processes on CPUs, where PyTorch's SyncBatchNorm refuses to run.
 
-    Mean and variance are those of the batches of all processes, gradients included; with one process, or in eval mode,
-    it is BatchNorm. Two reductions per layer, of C + 1 and of C numbers: the variance is taken around the joint mean,
-    since the difference of large sums would lose digits.
+    Mean and variance are computed over the batches of all processes, and gradients too. With one process, or in eval
+    mode, the layer is BatchNorm. Each layer needs two reductions, of C + 1 and of C numbers: the variance is computed
+    around the joint mean, because the difference of large sums would lose digits.
 
     Shapes: (N, C, ...) to (N, C, ...).
     """
@@ -65,12 +65,12 @@ class CpuSyncBatchNorm(_BatchNorm):
         return y.to(input.dtype)
 
     def _check_input_dim(self, input: Tensor) -> None:
-        """Any number of axes behind (N, C)."""
+        """Accept any number of axes after (N, C)."""
 
 
 @MODEL_WRAPPERS.register_module()
 class CpuDistributedDataParallel(MMDistributedDataParallel):
-    """MMEngine's DistributedDataParallel for CPUs, in which SyncBN works.
+    """MMEngine's DistributedDataParallel for CPUs, with a SyncBN that works.
 
     Args:
         module: the model. Its SyncBatchNorm layers become :class:`CpuSyncBatchNorm`, keeping their parameters.

@@ -1,4 +1,4 @@
-"""MMEngine's pure-Python configs, which hold classes where those of text hold names."""
+"""MMEngine's pure-Python configs, which contain classes instead of names."""
 import sys
 from collections.abc import Mapping
 from importlib import import_module
@@ -14,9 +14,9 @@ from micronet_mm.models.lazy_models import LAZY_MODELS
 
 
 def with_names(cfg: Config) -> Config:
-    """The same config with the names by which classes are registered, so that whatever looks at it finds names alone.
+    """Return the config with registered names instead of classes, so that later code only sees names.
 
-    A config of text is returned as it is. ``default_scope``, where it is not set, becomes the package of the model.
+    A text config is returned unchanged. A missing ``default_scope`` becomes the package of the model.
 
     Raises:
         ImportError: if the package of ``default_scope`` is not installed.
@@ -32,7 +32,7 @@ def with_names(cfg: Config) -> Config:
 
 
 def registered_names(scope: Optional[str]) -> dict[Any, str]:
-    """The names of the classes and functions that configs of this scope can name."""
+    """Return the registered names of the classes and functions of a scope."""
     names = {operator: name for name, operator in vars(mmcv.ops).items() if isinstance(operator, (type, FunctionType))}
     for name, (module, _, _) in LAZY_MODELS.items():  # registered without being imported
         if module in sys.modules:
@@ -51,7 +51,7 @@ def registries(module: Any) -> list[Registry]:
 
 
 def named(node: Any, names: Mapping[Any, str]) -> Any:
-    """A setting with names in place of the classes and functions in it that have one."""
+    """Return a setting with names instead of registered classes and functions."""
     if isinstance(node, Mapping):
         return {key: named(value, names) for key, value in node.items()}
     if isinstance(node, (list, tuple)):

@@ -63,7 +63,7 @@ class SkipFirst:
 
 
 def rest_of_epoch(dataloader: DataLoader, done: int, state: Optional[dict[str, Any]] = None) -> DataLoader:
-    """A loader of the same dataset for what is left of an epoch, nothing of what is skipped being loaded."""
+    """Return a loader for the rest of an epoch; skipped images are not loaded."""
     same = ('num_workers', 'collate_fn', 'pin_memory', 'timeout', 'worker_init_fn', 'multiprocessing_context',
             'generator', 'prefetch_factor')
     return DataLoader(dataloader.dataset, batch_sampler=SkipFirst(dataloader.batch_sampler, done, state),

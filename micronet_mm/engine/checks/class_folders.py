@@ -17,9 +17,9 @@ JUNK = {'__MACOSX', '@eaDir', '__pycache__', 'lost+found', '$RECYCLE.BIN', 'Syst
 
 
 def check_folders(cfg: Config, loaders: Sequence[str]) -> None:
-    """Raise if the class folders of one dataloader are not those of the others, as labels are their numbers.
+    """Raise if two dataloaders have different class folders, because a label is the number of a folder.
 
-    Images that are missing or broken are named; where they are evaluated, that raises too.
+    Missing or broken images raise an error in an evaluation and a warning in training.
     """
     found = {loader: (made, names) for loader in loaders for made, names in class_folders(cfg, loader)}
     for made, names in found.values():
@@ -32,14 +32,14 @@ def check_folders(cfg: Config, loaders: Sequence[str]) -> None:
             advice = (f'rename it, or {lower[odd[0].lower()]!r}, so that both are the same.'
                       if odd[0].lower() in lower else 'make it in both, empty if need be.')
             where = (made if odd[0] in names else other).img_prefix
-            raise ValueError(f'the class folders of {loader} ({len(names)}) are not those of {first} ({len(others)}): '
-                             f'{odd[0]!r} is in {where} only, so labels would not mean the same; {advice}')
+            raise ValueError(f'{loader} and {first} have different class folders ({len(names)} and {len(others)}): '
+                             f'{odd[0]!r} is only in {where}, so labels would differ; {advice}')
     for loader in loaders:
         check_classified_images(cfg, loader)
 
 
 def check_no_junk(dataset: Any, names: Sequence[str]) -> None:
-    """Raise for folders that no one made as a class, and that mmpretrain takes for one."""
+    """Raise for folders that a program made and that mmpretrain would use as classes."""
     root = dataset.img_prefix
     for name in names:
         if name in JUNK or (name.startswith('.') and not has_images(osp.join(root, name), dataset.is_valid_file)):
@@ -57,7 +57,7 @@ def has_images(folder: str, is_image: Callable[[str], bool]) -> bool:
 
 
 def check_classified_images(cfg: Config, loader: str) -> None:
-    """Raise for images that are missing or broken if they are to be evaluated; say so otherwise."""
+    """Raise for missing or broken images of an evaluation; warn of those in training."""
     evaluated = loader != 'train_dataloader'
     for made in classified(cfg, loader):
         root, listed, step = made.img_prefix, made.ann_file, loading_step(cfg[loader].dataset.get('pipeline'))

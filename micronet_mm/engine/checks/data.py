@@ -31,14 +31,14 @@ from .metrics import (
 from .paths import find_dicts
 
 COCO_BASES = dict(CocoDataset=1.0, BaseCocoStyleDataset=0.53)  # and the share of its box that a thing fills
-# Methods that make data of a file; a dataset that has one of its own may read another format.
+# Methods that read a file. A dataset that overrides one of them may read another format.
 LOADERS = ('load_data_list', '_load_annotations', 'parse_data_info')
 
 
 def check_data(cfg: Config, loaders: Sequence[str], evaluators: Sequence[str]) -> None:
-    """Raise for annotations that are not what libraries take them for, or that dataset and metric take differently.
+    """Raise for annotations that the libraries would misread, or that dataset and metric read differently.
 
-    What can be repaired is repaired in copies that are written into the work dir, and ``cfg`` names these.
+    Repairs are made in copies in the work dir; ``cfg`` then names the copies.
 
     Args:
         cfg: a full config, changed in place.
@@ -86,7 +86,7 @@ def check_data(cfg: Config, loaders: Sequence[str], evaluators: Sequence[str]) -
 
 
 def use_of(dataset: Mapping, share: float, evaluated: bool, scope: Optional[str]) -> Use:
-    """What a dataset reads its annotations for."""
+    """Return how a dataset uses its annotations."""
     if share == 1:
         return Use(share, class_names(dataset) or (), evaluated)
     return Use(share, (), evaluated, number_of_joints(dataset, registered(dataset, scope)) or 0,
@@ -94,14 +94,14 @@ def use_of(dataset: Mapping, share: float, evaluated: bool, scope: Optional[str]
 
 
 def registered(dataset: Mapping, scope: Optional[str]) -> Optional[type]:
-    """The class of a dataset, if there is one."""
+    """Return the class of a dataset, or None if it is not registered."""
     with DATASETS.switch_scope_and_registry(scope) as registry:
         kind = registry.get(dataset['type']) if isinstance(dataset['type'], str) else dataset['type']
     return kind if isinstance(kind, type) else None
 
 
 def coco_annotations(dataset: Mapping, scope: Optional[str]) -> tuple[Optional[str], float]:
-    """The file in COCO's format that a dataset reads, if it does, and the share of its box that a thing in it fills."""
+    """Return the COCO file that a dataset reads, or None, and the share of its box that an object fills."""
     kind = registered(dataset, scope)
     path = osp.join(dataset.get('data_root') or '', dataset.get('ann_file') or '')
     if kind and path.endswith('.json') and osp.isfile(path):
@@ -114,7 +114,7 @@ def coco_annotations(dataset: Mapping, scope: Optional[str]) -> tuple[Optional[s
 
 
 def check_coco(dataset: Mapping, path: str, file: CocoFile, scope: Optional[str], evaluated: bool = False) -> None:
-    """Raise if a dataset asks for other classes or keypoints than a file has, or looks for its images elsewhere."""
+    """Raise if the classes, boxes or images of a dataset do not match its file."""
     box, size = boxes(file), sizes(file)
     warn_of_strays(path, file, box, size)
     kind = registered(dataset, scope)
@@ -138,7 +138,7 @@ def check_coco(dataset: Mapping, path: str, file: CocoFile, scope: Optional[str]
 
 
 def check_keypoints(path: str, file: PeopleFile, joints: int) -> None:
-    """Raise if people have no keypoints, or others than are described."""
+    """Raise if people have no keypoints, or another number than the metainfo describes."""
     if not any(value > 0 for person in file.annotations for value in (person.keypoints or ())[2::3]):
         raise ValueError(f'{path} has no labelled keypoint, whose third number is 1 or 2: give the file that has them.')
     for index, person in enumerate(file.annotations):
@@ -149,5 +149,5 @@ def check_keypoints(path: str, file: PeopleFile, joints: int) -> None:
 
 
 def completed(path: str, file: CocoFile, folder: str, share: float = 1.0) -> str:
-    """The file, or a copy in ``folder`` with ``area`` and ``iscrowd`` where annotations have none."""
+    """Return the file, or a copy in ``folder`` that has ``area`` and ``iscrowd`` everywhere."""
     return repaired(path, file, folder, Use(share))

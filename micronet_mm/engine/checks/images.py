@@ -18,18 +18,17 @@ from micronet_mm.datasets.loading import check_whole
 from .metrics import chosen_images, chosen_people, is_counted
 from .paths import find_dicts
 
-OPENED = 100  # images whose size is looked at, spread over a file
-ORIENTATION, TURNED = 0x0112, range(5, 9)  # of EXIF: the tag, and the values by which width and height change places
-ALLOWED_SHARE = 0.01  # of images of another size that may be a slip
+OPENED = 100  # images that are opened, spread over a file
+ORIENTATION, TURNED = 0x0112, range(5, 9)  # EXIF tag, and values that swap width and height
+ALLOWED_SHARE = 0.01  # of images with a wrong size: only a warning up to this share
 NEEDED = 'A metric needs all images: restore them, or remove them from the file.'
-LOADERS = {'LoadImageFromFile', 'LoadImage', 'LoadImageOrSkip'}  # of files; others may have a store of their own
+LOADERS = {'LoadImageFromFile', 'LoadImage', 'LoadImageOrSkip'}  # these read files; other loaders may use a database
 
 
 def check_images(dataset: Mapping, path: str, file: CocoFile, evaluated: bool) -> None:
-    """Raise if images are missing or of another size than annotated; say what training will skip.
+    """Raise if images are missing or have another size than annotated; warn of images that training will skip.
 
-    All images that the dataset loads are looked for, each folder being listed once. Some are opened for their size.
-    Remote ones are left alone.
+    Every image that the dataset loads must exist. Some are opened to check their size. Remote images are not checked.
 
     Args:
         dataset: config of a dataset.
@@ -52,17 +51,17 @@ def check_images(dataset: Mapping, path: str, file: CocoFile, evaluated: bool) -
 
 
 def check_listed(path: str, folder: str, names: Sequence[str], loader: Mapping, evaluated: bool) -> Sequence[int]:
-    """Raise if images that a metric needs are missing or broken; say so of those of training.
+    """Raise if images of an evaluation are missing or broken; warn of them in training.
 
     Args:
-        path: the file that lists them, for messages.
-        folder: where they are.
-        names: of the images, relative to the folder.
-        loader: the step of the pipeline that loads them.
+        path: the file that lists the images, for messages.
+        folder: folder of the images.
+        names: paths of the images, relative to the folder.
+        loader: the pipeline step that loads images.
         evaluated: whether a metric needs every image.
 
     Returns:
-        The places of those that were opened, spread over all that are there.
+        Indices of the images that were opened.
     """
     missing = missing_files(folder, names)
     if names and len(missing) == len(names):
@@ -85,7 +84,7 @@ def check_listed(path: str, folder: str, names: Sequence[str], loader: Mapping, 
 
 
 def loaded_images(dataset: Mapping, file: CocoFile) -> Sequence[Image]:
-    """The images of a file that a dataset loads: not all if it takes a part, or people of some of them."""
+    """Return the images that a dataset loads: only part of the file with ``indices`` or without people."""
     people = isinstance(file, PeopleFile)
     part = chosen_people(dataset, file) if people else chosen_images(dataset, file)
     listed = part[0] if part else None
@@ -96,12 +95,12 @@ def loaded_images(dataset: Mapping, file: CocoFile) -> Sequence[Image]:
 
 
 def loading_step(pipeline: Any) -> Mapping:
-    """The step of a pipeline that loads images, empty if there is none."""
+    """Return the pipeline step that loads images, or an empty dict."""
     return next((step for step in find_dicts(pipeline, 'type') if 'LoadImage' in str(step['type'])), {})
 
 
 def reads_files(loader: Mapping) -> bool:
-    """Whether a step reads local files, as far as is known."""
+    """Return whether a step reads local files, as far as known."""
     return (not loader or name_of(loader) in LOADERS) and not (loader.get('backend_args')
                                                                or loader.get('file_client_args'))
 
@@ -111,7 +110,7 @@ def name_of(step: Mapping) -> str:
 
 
 def in_training(loader: Mapping, fault: str) -> str:
-    """What becomes of images with a fault in training; empty if the loader is not known."""
+    """Say what training does with faulty images; empty for an unknown loader."""
     if not loader:
         return ''
     if name_of(loader) == 'LoadImageOrSkip' or loader.get('ignore_empty'):
@@ -121,20 +120,20 @@ def in_training(loader: Mapping, fault: str) -> str:
 
 
 def missing_files(folder: str, names: Sequence[str]) -> list[int]:
-    """The places of names that no file in a folder, or in folders there, has."""
+    """Return the indices of names that do not exist in a folder or its subfolders."""
     absent = set(names)
     absent.difference_update(files_in(folder))
     inside = Counter(osp.dirname(name) for name in absent)
     for below, count in inside.items():
         if below and count > 3:  # listing a large folder for a few would take longer
             absent.difference_update(osp.join(below, name) for name in files_in(osp.join(folder, below)))
-    # A file system may find what it does not list, under a name in other capitals or in a folder that is closed.
+    # Case-insensitive file systems and unlisted folders: a file may exist although no listing contains its name.
     absent = {name for name in absent if not osp.exists(osp.join(folder, name))}
     return [index for index, name in enumerate(names) if name in absent] if absent else []
 
 
 def files_in(folder: str) -> list[str]:
-    """The names of what is in a folder, less links that lead nowhere; nothing if it cannot be listed."""
+    """List a folder without dangling links; return an empty list if the folder cannot be listed."""
     try:
         with os.scandir(folder or '.') as entries:
             return [entry.name for entry in entries if not entry.is_symlink() or osp.exists(entry.path)]
@@ -143,7 +142,7 @@ def files_in(folder: str) -> list[str]:
 
 
 def like_there(file: str) -> str:
-    """What is there in the place of a file, in other capitals, separators or code points."""
+    """Say if a similar file exists, with other capitals, separators or Unicode forms."""
     folder, name = osp.split(file)
     if '\\' in name:
         return ' (its file_name has backslashes; write /)'
@@ -158,24 +157,24 @@ def like_there(file: str) -> str:
 
 
 def turns_images(loader: Mapping) -> bool:
-    """Whether images are turned as their EXIF says when they are loaded; mmcv does so unless told otherwise."""
+    """Return whether the loader applies the EXIF rotation, as mmcv does by default."""
     kind = str(loader.get('color_type', 'color'))
     return 'ignore_orientation' not in kind and kind != 'unchanged'
 
 
 def size_of(file: str, turned: bool) -> Optional[tuple[int, int]]:
-    """Width and height by the file's header; None if it cannot be read."""
+    """Return width and height from the file's header, or None if it cannot be read."""
     try:
         with Opened.open(file) as image:
             width, height = image.size
             is_turned = turned and image.getexif().get(ORIENTATION) in TURNED
-    except Exception:  # of a broken file anything may come, and loading it tells
+    except Exception:  # a broken file may raise anything; loading reports it
         return None
     return (height, width) if is_turned else (width, height)
 
 
 def check_readable(path: str, files: Sequence[str], outcome: str) -> None:
-    """Say which images are broken and what the outcome is; raise if a metric needs them."""
+    """Warn of broken images; raise if a metric needs them."""
     broken = [file for file in files if size_of(file, False) is None or is_cut_off(file)]
     if broken:
         text = (f'{len(broken)} of {len(files)} images of {path} that were opened are broken or cut off, such as '
@@ -188,13 +187,13 @@ def check_readable(path: str, files: Sequence[str], outcome: str) -> None:
 def is_cut_off(file: str) -> bool:
     try:
         check_whole(file)
-    except Exception:  # of a broken file anything may come
+    except Exception:  # a broken file may raise anything
         return True
     return False
 
 
 def check_sizes(path: str, file: CocoFile, opened: Sequence[Image], folder: str, loader: Mapping) -> None:
-    """Raise if images have another size than the annotations say, as boxes are then at other places."""
+    """Raise if images have another size than annotated, because boxes are then misplaced."""
     turned, wrong = turns_images(loader), []
     for image in opened:
         name = osp.join(folder, image.file_name)
@@ -204,8 +203,8 @@ def check_sizes(path: str, file: CocoFile, opened: Sequence[Image], folder: str,
     if not wrong:
         return
     image, name, size, told = wrong[0]
-    text = (f'{path}, images[{file.images.index(image)}]: the size is {told[0]:g} x {told[1]:g} there, and that of '
-            f'{name} is {size[0]} x {size[1]}, as of {len(wrong)} of {len(opened)} images that were opened')
+    text = (f'{path}, images[{file.images.index(image)}]: the annotated size is {told[0]:g} x {told[1]:g}, but '
+            f'{name} has {size[0]} x {size[1]}; {len(wrong)} of {len(opened)} opened images differ')
     if size == told[::-1]:
         exif = ' by its EXIF' if size_of(name, False) == told else ''
         advice = (f'it is turned{exif} when it is loaded, and its boxes are not: turn the files '
@@ -220,7 +219,7 @@ def check_sizes(path: str, file: CocoFile, opened: Sequence[Image], folder: str,
 
 
 def check_boxes(path: str, box: np.ndarray, size: np.ndarray) -> None:
-    """Raise if boxes are those of corners or of another scale; warn of some that reach out of their image.
+    """Raise if boxes are corners or have another scale; warn of boxes that reach beyond their image.
 
     Args:
         path: the file.

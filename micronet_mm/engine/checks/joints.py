@@ -54,7 +54,7 @@ def names_of(info: Mapping) -> list:
 
 def check_joints(cfg: Config, described: Mapping[str, Sequence[tuple[Mapping, type]]],
                  evaluators: Sequence[str]) -> None:
-    """Raise unless descriptions of keypoints are complete and those of all dataloaders, and the head's number, agree.
+    """Raise unless keypoint descriptions are complete and agree between dataloaders and with the head.
 
     Args:
         cfg: a full config.
@@ -81,12 +81,12 @@ def check_joints(cfg: Config, described: Mapping[str, Sequence[tuple[Mapping, ty
     for loader, names in named.items():
         first, others = next(iter(named.items()))
         if names != others:
-            raise ValueError(f'the keypoints of {loader} ({len(names)}) are not those of {first} ({len(others)}): give '
+            raise ValueError(f'{loader} and {first} have different keypoints ({len(names)} and {len(others)}): give '
                              'both the same metainfo=dict(from_file=...).')
 
 
 def faults(info: Mapping) -> Iterator[str]:
-    """What is wrong with a description, most basic first."""
+    """Yield the faults of a description, the most basic first."""
     for key in KEYS:
         if key not in info:
             yield f'dataset_info has no {key!r}; add it, as docs/own_data.md does.'
@@ -95,7 +95,7 @@ def faults(info: Mapping) -> Iterator[str]:
         yield f'keypoint_info has the keys {list(points)}; number its keypoints from 0 to {len(points) - 1}, in order.'
     for name in names:
         if not isinstance(name, str) or names.count(name) > 1:
-            yield f'{names.count(name)} keypoints have the name {name!r}; give each a name of its own.'
+            yield f'{names.count(name)} keypoints have the name {name!r}; give each keypoint its own name.'
     swaps = {point['name']: point.get('swap') or point['name'] for point in points.values()}
     for name, other in swaps.items():
         if other not in swaps:

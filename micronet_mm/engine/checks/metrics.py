@@ -116,13 +116,13 @@ def check_metrics(metrics: Sequence[MutableMapping], evaluator: str, loader: str
     lacking = [reading.path for reading in readings if counted and reading.path not in counted]
     if lacking:
         print_log(f'{loader} reads {lacking[0]} as well, which no metric of {evaluator} reads: what is found there '
-                  'counts as wrong, or ends the evaluation. Give each dataset a metric of its own.', 'current',
+                  'counts as wrong, or ends the evaluation. Give each dataset its own metric.', 'current',
                   logging.WARNING)
 
 
 def matching(given: str, readings: Sequence[Reading], evaluator: str, loader: str,
              read: Callable[[str, Use, bool], tuple[str, CocoFile]]) -> tuple[Reading, Reading]:
-    """The reading of the images that a metric's file lists, and that of the metric's file."""
+    """Return the reading of the dataset whose images a metric's file lists, and the reading of the metric's file."""
     for reading in readings:
         if osp.samefile(reading.path, given) or osp.samefile(reading.copy, given):
             return reading, reading
@@ -139,7 +139,7 @@ def images(file: CocoFile) -> set:
 
 
 def subset(found: Reading, dataset: Mapping, loader: str, evaluator: str, folder: str) -> str:
-    """The file that a metric is to read: a copy of those images and people that the dataset hands on, if not of all."""
+    """Return the file for a metric: a copy with only the images and people that the dataset yields."""
     file = found.file
     chosen = chosen_people(dataset, file) if isinstance(file, PeopleFile) else chosen_images(dataset, file)
     if chosen is None:
@@ -224,7 +224,7 @@ def leave_strangers_out(dataset: MutableMapping, path: str, file: CocoFile, fold
         kept = [each for each, is_strange in zip(json.loads(Path(given).read_bytes()), strange) if not is_strange]
         dataset['bbox_file'] = write_copy(given, kept, folder)
         print_log(f'{given}: {sum(strange)} of {len(strange)} detected people are in images that {path} does not list. '
-                  f'Going on with a copy, {dataset["bbox_file"]}, without them.', 'current', logging.WARNING)
+                  f'Continuing with a copy, {dataset["bbox_file"]}, without them.', 'current', logging.WARNING)
 
 
 def warn_of_ground_truth(found: Reading) -> None:
@@ -245,7 +245,7 @@ def warn_of_ground_truth(found: Reading) -> None:
         said.append(f'{thin} boxes are thinner than a pixel, which the dataset leaves out and the metric counts')
     if isinstance(file, PeopleFile):
         people = Counter(entry.image_id for entry in file.annotations if is_counted(entry))
-        said += [f'the image {image} has {count} people, of which COCO\'s metric counts the best {MOST_PEOPLE}'
+        said += [f'the image {image} has {count} people, and COCO\'s metric counts only the best {MOST_PEOPLE}'
                  for image, count in people.most_common(1) if count > MOST_PEOPLE]
     if said:
         print_log(f'{path}: {"; ".join(said)}.', 'current', logging.WARNING)

@@ -71,7 +71,7 @@ def check_widths(model: Mapping) -> None:
 
 
 def check_neck(model: Mapping) -> None:
-    """Raise unless the heads behind a neck that says its width expect that width."""
+    """Raise unless the heads after a neck expect the width of the neck."""
     neck = model.get('neck')
     made = neck.get('out_channels') if isinstance(neck, Mapping) else None
     for reader in ('head', 'bbox_head', 'rpn_head'):
@@ -145,10 +145,10 @@ def advice(cfg: Config, loaders: Sequence[str], loader: str, path: str, classes:
     """What to do about a head of other classes than a dataloader's."""
     others = {other: count for other in loaders if (count := number_of_classes(cfg, other)) not in (None, classes)}
     for other, count in others.items():
-        return f'that of {other} has {count}; give the datasets of both the same metainfo=dict(classes=...)'
+        return f'the data of {other} has {count}; give both datasets the same metainfo=dict(classes=...)'
     datasets = [dataset for dataset in find_dicts(cfg[loader].dataset, 'type') if 'ann_file' in dataset]
     if datasets and class_names(datasets[0]) is None and named_classes(cfg, loader):
-        return (f'they are those of {datasets[0]["type"]}; name the classes of your data, in '
+        return (f'{datasets[0]["type"]} has these classes by default; name the classes of your data in '
                 f'metainfo=dict(classes=...) of the dataset, or set {path}.num_classes={classes}')
     return f'set {path}.num_classes={classes}'
 

@@ -22,9 +22,9 @@ class BrokenImageHook(Hook):
     iterations.
 
     Args:
-        max_share: the run ends when more than this share of the dataset was skipped within one epoch; without epochs,
-            within the run.
-        spare: this many are allowed in any case, for the sake of small datasets.
+        max_share: the run ends when an epoch skipped more than this share of the dataset. Without epochs, the whole
+            run counts.
+        spare: number of images that may always be skipped, for small datasets.
         interval: iterations between two exchanges of several processes.
 
     Raises:
@@ -66,17 +66,17 @@ class BrokenImageHook(Hook):
 
 
 def period(runner: Runner) -> str:
-    """That of the count."""
+    """Return the period of the count, for messages."""
     by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
     return f'in epoch {runner.epoch + 1}' if by_epoch else f'up to iteration {runner.iter + 1}'
 
 
 def skipped_here() -> set[int]:
-    """The images that this process and its workers skipped."""
+    """Return the images that this process and its workers skipped."""
     table = skipped_images()
     return set(table[table != 0].tolist())
 
 
 def skipped_anywhere() -> set[int]:
-    """Those of all processes."""
+    """Return the images that all processes skipped."""
     return set().union(*all_gather_object(skipped_here()))

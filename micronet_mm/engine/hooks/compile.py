@@ -14,8 +14,8 @@ from micronet_mm.validation import TEXT, checked, either, sequence_of
 class CompileHook(Hook):
     """Compile submodules in place before training; checkpoints keep their names.
 
-    MMEngine's own switch, ``compile=True``, compiles the whole training step. Of a detector that is mostly target
-    assignment in Python with sizes that change from batch to batch, which gains nothing and compiles again and again.
+    MMEngine's own switch, ``compile=True``, compiles the whole training step. A detector's step is mostly target
+    assignment in Python, with sizes that change with each batch. Compiling it gains nothing and is repeated often.
 
     Args:
         modules: names of submodules of the model.

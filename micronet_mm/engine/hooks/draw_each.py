@@ -15,11 +15,10 @@ from micronet_mm.validation import BUILT, FILE, checked
 
 @HOOKS.register_module()
 class DrawEachHook(Hook):
-    """Have a host's visualization hook draw every image, each in a file of its own.
+    """Let the visualization hook of mmdet, mmpose or mmpretrain draw every image into its own file.
 
-    The hooks of mmdet, mmpose and mmpretrain name drawings by the last part of the image's path, so that images of one
-    name replace each other, and mmpretrain's draws one in so many. Drawings are laid out in folders here as the images
-    are.
+    These hooks name a drawing by the last part of the image's path, so images with equal names replace each other.
+    mmpretrain's hook draws only some images. This hook draws all of them, in the folder structure of the images.
 
     Args:
         hook: config of the host's hook.
@@ -51,7 +50,7 @@ class DrawEachHook(Hook):
             self.drawn += 1
 
     def check(self, folder: Path, image: Optional[str]) -> None:
-        """Raise if ``folder`` is that of the image."""
+        """Raise if ``folder`` contains the image."""
         if image and folder.exists() and osp.exists(image) and osp.samefile(folder, osp.dirname(image) or '.'):
             raise RunStopped(f'{folder} holds the images of the test set, and drawings would be written among or over '
                              'them; name another folder.')

@@ -9,9 +9,9 @@ from mmengine.runner import Runner, set_random_seed
 class EpochSeedHook(Hook):
     """Seed Python's, NumPy's and PyTorch's generators at the start of every epoch, from the run's seed and the epoch.
 
-    MMEngine's checkpoints hold the run's seed but no generator states. With this hook none are needed: a run that was
-    killed and resumed shuffles, augments, drops out and ends exactly as an unbroken one of that seed does (in one
-    process, with data loaded in that process; the generators of dataloader workers are PyTorch's to seed).
+    MMEngine's checkpoints contain the run's seed but no generator states. With this hook a resumed run shuffles,
+    augments and ends exactly like an unbroken run of the same seed. This holds for one process that loads its own data;
+    PyTorch seeds the generators of dataloader workers.
 
     Example:
         >>> custom_hooks = [dict(type='EpochSeedHook')]

@@ -11,18 +11,18 @@ from micronet_mm.validation import FRACTION, checked
 
 @HOOKS.register_module()
 class FreezeNormHook(Hook):
-    """Have BN normalize by its running statistics in the last part of a training; weights are still learned.
+    """Normalize by running statistics in the last part of a training; weights are still learned.
 
-    Dynamic Shift-Max multiplies an image's activations by coefficients that grow with them. In training an image that
-    stands out in a small batch is held back by the variance that it makes itself; in evaluation it is not, and a
-    network that has never met its own running statistics can be far worse than its losses say. See
-    docs/micro_det.md for what that costs and what this gains.
+    Dynamic Shift-Max multiplies an image's activations by coefficients that grow with the activations. In training, an
+    unusual image in a small batch raises the batch variance and so limits itself. In evaluation nothing limits it. A
+    network that never trained with its running statistics can be much worse than its losses suggest.
+    docs/micro_det.md has the measurements.
 
     Args:
-        begin: from which share of the run on, from 0 (all of it) to 1 (nothing).
+        begin: share of the run after which BN uses running statistics, from 0 (always) to 1 (never).
 
     Raises:
-        ValueError: if ``begin`` is no such share.
+        ValueError: if ``begin`` is not from 0 to 1.
 
     Example:
         >>> custom_hooks = [dict(type='FreezeNormHook', begin=0.8)]
@@ -37,5 +37,5 @@ class FreezeNormHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         if runner.iter >= self.begin * runner.max_iters:
-            for norm in self.norms:  # which whoever evaluates puts back into training with the rest of the model
+            for norm in self.norms:  # each evaluation sets the whole model to training mode again
                 norm.eval()

@@ -27,11 +27,11 @@ class InvalidLossHook(Hook):
     """End training when a loss is NaN or infinite, before such weights are saved.
 
     The error names the losses, the iteration, the learning rate and the images of the batch. Losses stay on their
-    device and are looked at together, every ``interval`` iterations and before a checkpoint is written, so that the
-    check does not make the host wait for the accelerator in every iteration.
+    device. They are checked every ``interval`` iterations and before each checkpoint, so the host does not wait for the
+    accelerator in every iteration.
 
     Args:
-        interval: iterations between two looks.
+        interval: iterations between two checks.
 
     Raises:
         InvalidLossError: from within the run.

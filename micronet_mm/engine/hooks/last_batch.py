@@ -14,9 +14,9 @@ NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)  # SyncBN has the image
 class LastBatchHook(Hook):
     """Normalize a last batch of one image by running statistics.
 
-    33 images in batches of 32 leave one over. It has no statistics: ``BatchNorm1d`` of a classifier refuses it, and
-    elsewhere they would be those of one image. The image is learned from like any other. Where all batches have one
-    image nothing is changed.
+    33 images in batches of 32 leave one image over. ``BatchNorm1d`` refuses such a batch, and other layers would use
+    the statistics of a single image. With running statistics the image is learned like any other. If all batches have
+    one image, the hook does nothing.
 
     Example:
         >>> custom_hooks = [dict(type='LastBatchHook')]

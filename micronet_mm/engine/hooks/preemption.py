@@ -30,10 +30,10 @@ class PreemptionHook(Hook):
 
     Clusters announce that they take a machine away with SIGTERM. The iteration under way is finished,
     ``interrupted.pth`` is written to the work dir and named in ``last_checkpoint``, and the process ends with status
-    128 + signal (143). A resumed run goes on with the next batch of the same epoch, with another batch size or number
-    of processes behind as many images. In one process, with data loaded in that process, it ends with the weights of an
-    unbroken run; the generators of dataloader workers start anew. An evaluation that was under way is lost. Gradients
-    that are accumulated over several iterations are completed first.
+    128 + signal (143). A resumed run continues with the next batch of the epoch. If the batch size or the number of
+    processes changed, it skips the images already seen. In one process that loads its own data, it ends with the
+    weights of an unbroken run; the generators of dataloader workers start anew. An evaluation that was under way is
+    lost. Gradients that are accumulated over several iterations are completed first.
 
     With several processes all of them leave after the same iteration, no matter which one received the signal. In an
     evaluation they leave after it where the process with the signal has more batches than another one.
@@ -47,7 +47,7 @@ class PreemptionHook(Hook):
     Example:
         >>> custom_hooks = [dict(type='PreemptionHook', signals=('SIGTERM', 'SIGUSR1'))]
     """
-    priority = 'LOWEST'  # behind all that an iteration changes: schedulers, averages, other checkpoints
+    priority = 'LOWEST'  # after schedulers, averages and other checkpoints
 
     @checked(signals=sequence_of(SIGNAL))
     def __init__(self, signals: Sequence[str] = ('SIGTERM', )) -> None:
@@ -79,7 +79,7 @@ class PreemptionHook(Hook):
             if 0 < done < len(loop.dataloader):
                 states = self.resumed.get('random_states', [])
                 state = states[get_rank()] if len(states) == get_world_size() else None
-                runner.logger.info(f'Going on in epoch {loop.epoch + 1} behind its first {done} iterations; the log '
+                runner.logger.info(f'Continuing epoch {loop.epoch + 1} after its first {done} iterations; the log '
                                    'counts the rest of this epoch from 1.')
                 self.images_done = done * images_per_iteration(loop.dataloader)
                 self.whole_epoch, loop.dataloader = loop.dataloader, rest_of_epoch(loop.dataloader, done, state)
@@ -113,8 +113,8 @@ class PreemptionHook(Hook):
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                          outputs: Optional[dict] = None) -> None:
         self.remember(runner.iter + 1, runner.epoch)
-        # Gradients that are being accumulated are not saved, and behind the last iteration of an epoch there are still
-        # schedulers to step.
+        # Gradients that are being accumulated are not saved, and after the last iteration of an epoch
+        # schedulers still have to step.
         accumulating = not getattr(runner.optim_wrapper, 'should_update', lambda: True)()
         by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
         self.busy = accumulating or (by_epoch and self.end_of_epoch(runner.train_dataloader, batch_idx))
@@ -171,7 +171,7 @@ class PreemptionHook(Hook):
         return self.received is not None
 
     def remember(self, iteration: int, epoch: int) -> None:
-        """The point of the run to go on from, whatever is drawn or counted before the next one."""
+        """Store the point from which a resumed run continues."""
         self.point = dict(iter=iteration, epoch=epoch)
         self.state = random_state()
 

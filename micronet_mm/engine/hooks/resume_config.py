@@ -30,10 +30,10 @@ class Position(NamedTuple):
 class ResumeConfigHook(Hook):
     """Apply the schedule and the optimizer settings of the config to a resumed run.
 
-    MMEngine takes them from the checkpoint, without a word about a config that was changed: a run that is resumed with
-    a longer schedule keeps the learning rate at which the shorter one ended. With this hook a resumed run has the
-    learning rate that an unbroken run with the new config has at that position, and one line names each setting that
-    changed. Where the config is as it was, the checkpoint's state is taken bit for bit.
+    MMEngine takes both from the checkpoint and does not report a changed config. A run that is resumed with a longer
+    schedule keeps the final learning rate of the shorter schedule. With this hook a resumed run has the learning rate
+    of an unbroken run with the new config, and one line names each changed setting. If the config did not change, the
+    checkpoint's state is used bit for bit.
 
     ``ReduceOnPlateauLR`` depends on the metrics of the past: its schedule stays the checkpoint's, with a warning.
 
@@ -65,7 +65,7 @@ class ResumeConfigHook(Hook):
             states = states.get(name, []) if isinstance(states, Mapping) else states
             self.apply(runner, wrapper, schedulers.get(name, []), saved, states, position, moved)
         if runner.param_schedulers:
-            # Those of the config are as they are to go on, or have been given the checkpoint's state.
+            # The schedulers are ready: replayed, or loaded from the checkpoint.
             found = {name: [scheduler.state_dict() for scheduler in each] for name, each in schedulers.items()}
             checkpoint['param_schedulers'] = found.get(None, found)
         warn_of_end(runner, position)
@@ -83,15 +83,15 @@ class ResumeConfigHook(Hook):
                 differing or moved):
             runner.logger.warning(
                 'The schedule of the checkpoint is used, since ReduceOnPlateau depends on metrics of the past. To use '
-                f'that of the config ({", ".join(differing) or "another number of iterations"}), start a new run with '
-                'load_from.')
+                f'the schedule of the config ({", ".join(differing) or "another number of iterations"}), start a new '
+                'run with load_from.')
             differing, moved = [], False
             schedulers_as_saved(schedulers, states)
         elif differing or moved:
             replay(schedulers, optimizer, position)
             rates = sorted({group['lr'] for group in optimizer.param_groups})
             runner.logger.warning(
-                f'The schedule of the config is used, not that of the checkpoint '
+                f'The schedule of the config is used, not the schedule of the checkpoint '
                 f'({"; ".join(differing) or "another number of iterations"}): lr {rates[-1]:g} after epoch '
                 f'{position.epoch}, iteration {position.iteration}.')
         else:
@@ -106,7 +106,7 @@ class ResumeConfigHook(Hook):
                     changes[key] = f'{key} {old.get(key)} -> {value}'
                 old[key] = value
         if changes:
-            runner.logger.warning('The optimizer settings of the config are used, not those of the checkpoint: '
+            runner.logger.warning('The optimizer settings of the config are used, not the settings of the checkpoint: '
                                   f'{", ".join(changes.values())}.')
 
 
@@ -189,7 +189,7 @@ def replay(schedulers: list[_ParamScheduler], optimizer: OptimWrapper, position:
         copies.append(copied)
     by_epoch, by_iteration = ([each for each in copies if each.by_epoch is wanted] for wanted in (True, False))
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # of steps before those of the optimizer
+        warnings.simplefilter('ignore')  # of scheduler steps before optimizer steps
         for iteration in range(1, position.iteration + 1):
             for each in by_iteration:
                 each.step()

@@ -21,11 +21,11 @@ class SafeCheckpointHook(CheckpointHook):
     - A checkpoint is written under a temporary name and renamed when it is complete and on disk.
     - Older checkpoints are removed after the new one is written, not before (so ``max_keep_ckpts=1`` needs the space
       of two).
-    - ``resume`` without a named checkpoint passes over broken ones, with a warning, to the newest that is whole.
+    - ``resume`` without a named checkpoint skips broken checkpoints with a warning and takes the newest complete one.
 
     Args:
-        **kwargs: as for MMEngine's CheckpointHook. With a remote ``out_dir`` or ``backend_args`` of your own, writing
-            is the backend's affair.
+        **kwargs: as for MMEngine's CheckpointHook. With a remote ``out_dir`` or your own ``backend_args``, the backend
+            decides how files are written.
 
     Example:
         >>> default_hooks = dict(checkpoint=dict(type='SafeCheckpointHook', interval=1))
