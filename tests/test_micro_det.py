@@ -190,7 +190,7 @@ def test_widths_and_strides_of_a_block_are_not_the_config_s(block, message):
 
 
 def test_what_a_head_would_leave_aside_is_refused():
-    with pytest.raises(ValueError, match=r"^MicroDetHead has conv_cfg=\{'type': 'DCNv2'\}, but its convolutions are"):
+    with pytest.raises(ValueError, match=r"^MicroDetHead has conv_cfg=\{'type': 'DCNv2'\}, but block defines its"):
         head(conv_cfg=dict(type='DCNv2'))
     with pytest.raises(ValueError, match=r'^MicroDetHead reads 3 maps, .* got 4: give it a stride for each map\.$'):
         head()([torch.rand(1, 16, 4, 4)] * 4)

@@ -16,10 +16,10 @@ class Row:
         kind: 'A', 'B' or 'C' for the Micro-Blocks of figure 4, 'E' for the expansion that ends the network.
         stride: 1 or 2.
         channels: output channels C.
-        kernel: k of the depthwise convolution; none in an 'E'.
+        kernel: k of the depthwise convolution; None in an 'E'.
         expansion: (e1, e2); the hidden width of A, B and C is Cin * e1 * e2. None in an 'E', which ends at C.
-        groups1: (g1, g2), groups of the first pointwise convolution and of the activation behind it; None for Eq. 3.
-        groups2: (g3, g4), the same of the second one; none in an 'E'.
+        groups1: (g1, g2), groups of the first pointwise convolution and of the activation after it; None for Eq. 3.
+        groups2: (g3, g4), groups of the second pointwise convolution and of A3; None in an 'E'.
         dynamic: which of A1, A2, A3 are Dynamic Shift-Max.
         ratio: r; the base reduction of the squeeze is R = 8 * r.
     """
@@ -100,11 +100,10 @@ RELEASED = tuple(ARCHS)
 
 
 def sharpen(arch: Arch, last: int, classifier: int, widths: Mapping[int, int] = MappingProxyType({})) -> Arch:
-    """A variant '#' of Table 7: squeeze ratios doubled, the last layer and the classifier narrower.
+    """Return a variant '#' of Table 7: doubled squeeze ratios, a narrower last layer and classifier.
 
-    The paper did not publish these networks. Here ``last``, ``classifier`` and, where they do not suffice, ``widths``
-    (row -> channels) are chosen so that parameters and multiply-adds print as Table 7 has them; the groups that go with
-    a changed width follow Eq. 3.
+    The paper did not publish these networks. ``last``, ``classifier`` and, if needed, ``widths`` (row -> channels) are
+    chosen so that parameters and multiply-adds round to the values of Table 7. Groups of a changed width follow Eq. 3.
     """
     rows = [replace(row, ratio=2 * row.ratio) for row in arch.rows]
     for i, channels in {**widths, len(rows) - 1: last}.items():
@@ -141,9 +140,9 @@ def _from_mapping(cls: type, what: str, given: Mapping[str, Any]) -> Any:
 
 
 def get_arch(arch: Union[str, Arch, Mapping[str, Any]]) -> Arch:
-    """The table for a name ('m0' to 'm3', 'm1_sharp' to 'm3_sharp'), or a custom one.
+    """Return the table of a name ('m0' to 'm3', 'm1_sharp' to 'm3_sharp') or a validated custom table.
 
-    A custom one is an :class:`Arch` or nested dicts of its fields, as a config file holds it.
+    A custom table is an :class:`Arch`, or nested dicts of its fields as in a config file.
 
     Raises:
         ValueError: if the name or a field is unknown, or a row cannot be a block of the network.
@@ -156,7 +155,7 @@ def get_arch(arch: Union[str, Arch, Mapping[str, Any]]) -> Arch:
     """
     if isinstance(arch, str):
         if arch.lower() not in ARCHS:
-            raise ValueError(f'arch={shown(arch)} is unknown; use one of {sorted(ARCHS)}, or a table of your own '
+            raise ValueError(f'arch={shown(arch)} is unknown; use one of {sorted(ARCHS)}, or your own table '
                              '(micronet_mm.models.Arch, or its fields as a dict).')
         return ARCHS[arch.lower()]
     if isinstance(arch, Mapping):
@@ -169,7 +168,7 @@ def get_arch(arch: Union[str, Arch, Mapping[str, Any]]) -> Arch:
     for i, row in enumerate(rows):
         _check_row(i, row)
     if not 1 <= sum(row.stride == 2 for row in rows) <= 4:
-        raise ValueError('an arch needs one to four blocks of stride 2: behind the stem they make strides 4 to 32.')
+        raise ValueError('an arch needs one to four blocks of stride 2: after the stem they make strides 4 to 32.')
     return replace(arch, rows=rows)
 
 

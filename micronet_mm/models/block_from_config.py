@@ -1,26 +1,26 @@
-"""The block that a config gives to a neck or a head, which builds it at several widths."""
+"""Build a block from a config, for necks and heads that use it at several widths."""
 from collections.abc import Mapping
 from typing import Any
 
 from mmengine.registry import MODELS
 from torch import nn
 
-# What the neck or head says itself, for each place.
+# Set by the neck or head for each block.
 OURS = ('in_channels', 'out_channels', 'stride')
 
 
 def build_block(block: Mapping, in_channels: int, out_channels: int, norm_cfg: dict, **settings: Any) -> nn.Module:
-    """Build a block of a config, such as ``dict(type='MicroBlockA', kernel_size=5)``, for one place.
+    """Build a block from a config such as ``dict(type='MicroBlockA', kernel_size=5)``.
 
     Args:
-        block: what ``MODELS`` builds, less its widths and stride.
-        in_channels: at this place.
-        out_channels: at this place.
+        block: config of the block without widths and stride.
+        in_channels: input channels.
+        out_channels: output channels.
         norm_cfg: normalization layer, unless ``block`` has one.
-        **settings: more that this place asks for, such as ``stride``.
+        **settings: further arguments, such as ``stride``.
 
     Raises:
-        ValueError: if ``block`` has widths or a stride, which would not hold.
+        ValueError: if ``block`` has widths or a stride.
     """
     given = [f'{key}={block[key]}' for key in OURS if key in block]
     if given:

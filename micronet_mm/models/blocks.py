@@ -29,7 +29,7 @@ MICRO_BLOCK = dict(EXPANSION, kernel_size=ODD, stride=COUNT, expansion=sequence_
 
 def shift_max_layer(channels: int, groups: int, reduction: int, coefficients: str = 'dynamic',
                     **settings: Any) -> ShiftMax:
-    """Shift-Max with coefficients that are 'dynamic' or 'static'; only the former are squeezed by ``reduction``."""
+    """Build Shift-Max with 'dynamic' or 'static' coefficients; ``reduction`` only applies to dynamic ones."""
     if coefficients == 'static':
         return StaticShiftMax(channels, groups, **settings)
     if coefficients == 'dynamic':
@@ -38,9 +38,9 @@ def shift_max_layer(channels: int, groups: int, reduction: int, coefficients: st
 
 
 def activation(dynamic: bool, channels: int, groups: int, reduction: int, shift_max: dict) -> nn.Module:
-    """A1 or A2: Dynamic Shift-Max where it is asked for, ReLU6 elsewhere.
+    """Build A1 or A2: Dynamic Shift-Max if ``dynamic``, otherwise ReLU6.
 
-    With K = 1 there is nothing to choose from, so a ReLU provides the non-linearity (note to Table 6).
+    With K = 1 there is no maximum, so a ReLU provides the non-linearity (note to Table 6).
     """
     if not dynamic:
         return Activation('relu6')
@@ -49,8 +49,7 @@ def activation(dynamic: bool, channels: int, groups: int, reduction: int, shift_
 
 
 def output_activation(dynamic: bool, channels: int, groups: int, reduction: int, shift_max: dict) -> nn.Module:
-    """A3, at the output of a block: Dynamic Shift-Max of a single fusion (K = 1) starting as the identity, or nothing.
-    """
+    """Build A3, the output activation: Dynamic Shift-Max with K = 1 that starts as the identity, or nothing."""
     if not dynamic:
         return Chain({})
     fixed = dict(K=1, init=((1.0,),))
@@ -58,7 +57,7 @@ def output_activation(dynamic: bool, channels: int, groups: int, reduction: int,
 
 
 def block_shuffle(channels: int, groups: Sequence[int], second: Sequence[int] = ()) -> ChannelShuffle:
-    """Shuffle by ``groups``, then by those of ``second`` that divide the channels, as the released models do."""
+    """Shuffle by ``groups``, then by the entries of ``second`` that divide the channels, as the released models do."""
     for g in groups:
         if channels % g:
             raise ValueError(f'{g} groups do not divide the {channels} channels that a Micro-Block shuffles; '
@@ -67,14 +66,14 @@ def block_shuffle(channels: int, groups: Sequence[int], second: Sequence[int] = 
 
 
 def resolve_groups(given: Optional[Sequence[Optional[int]]], default: int) -> tuple[int, int]:
-    """The groups of a pointwise convolution and of the activation behind it; ``default`` for what is not given."""
+    """Return the groups of a pointwise convolution and of the activation after it; None becomes ``default``."""
     first, second = given or (None, None)
     return first or default, second or default
 
 
 @MODELS.register_module()
 class MicroStem(Chain):
-    """The stem: a 3 x 1 and a 1 x 3 convolution, both of stride 2 along their axis (section 5.1).
+    """Stem: a 3 x 1 and a 1 x 3 convolution, each with stride 2 along its axis (section 5.1).
 
     Args:
         in_channels: channels of the image.
@@ -103,14 +102,14 @@ class MicroStem(Chain):
 class MicroBlockA(Chain):
     """Micro-Block-A, the lite combination for the lower layers (figure 4a).
 
-    A micro-factorized depthwise convolution widens the input and one group convolution compresses it again; there is
-    no pointwise expansion. The input is added where stride and width allow it.
+    A micro-factorized depthwise convolution widens the input, and one group convolution compresses it. There is no
+    pointwise expansion. The input is added if stride and width allow it.
 
     Args:
         in_channels: Cin.
-        out_channels: C, their number.
+        out_channels: C.
         kernel_size: k of the depthwise convolution.
-        stride: of the depthwise convolution.
+        stride: stride of the depthwise convolution.
         expansion: (e1, e2); the hidden width is Cin * e1 * e2.
         groups1: (-, g2), g2 the groups of A2; the first entry is unused. Defaults to one group per input channel.
         groups2: (g3, g4), groups of the compressing convolution and of A3. Defaults to Eq. 3.
@@ -160,19 +159,19 @@ class MicroBlockA(Chain):
 class MicroBlockB(Chain):
     """Micro-Block-B, the first block with a full micro-factorized pointwise convolution (figure 4b).
 
-    One group convolution expands, a micro-factorized depthwise convolution filters, a second group convolution
-    compresses. The input is added where stride and width allow it.
+    One group convolution expands, a micro-factorized depthwise convolution filters, and a second group convolution
+    compresses. The input is added if stride and width allow it.
 
     Args:
         in_channels: Cin.
-        out_channels: C, their number.
+        out_channels: C.
         kernel_size: k of the depthwise convolution.
-        stride: of the depthwise convolution.
+        stride: stride of the depthwise convolution.
         expansion: (e1, e2); the hidden width is Cin * e1 * e2.
         groups1: (g1, g2), groups of the expanding convolution and of A1. Defaults to Eq. 3.
         groups2: (g3, g4), groups of the compressing convolution and of A3. Defaults to Eq. 3.
         dynamic: which of (A1, A2, A3) are Dynamic Shift-Max.
-        reduction: R of A1 and A2; A3 has R / 2, or R where C is not below the hidden width.
+        reduction: R of A1 and A2; A3 has R / 2, or R if C is at least the hidden width.
         shift_max: further arguments of the Dynamic Shift-Max layers (J, K, shift, init, coefficients).
         norm_cfg: normalization layer.
         init_cfg: as in MMEngine's BaseModule.
@@ -222,20 +221,20 @@ class MicroBlockB(Chain):
 class MicroBlockC(MicroBlockB):
     """Micro-Block-C, for the higher layers (figure 4c).
 
-    In the released models it is Micro-Block-B; the paper keeps two names because B stands once, where the lite
-    combination ends.
+    In the released models it equals Micro-Block-B. The paper keeps two names because B occurs only once, after the
+    lite combination.
     """
 
 
 @MODELS.register_module()
 class MicroBlockE(Chain):
-    """The last layer of the released models: the expanding half of a micro-factorized pointwise convolution and A3.
+    """Last layer of the released models: the expanding half of a micro-factorized pointwise convolution, and A3.
 
     Args:
         in_channels: Cin.
-        out_channels: C, their number.
+        out_channels: C.
         groups1: (g1, g2), groups of the convolution and of A3. Defaults to Eq. 3.
-        dynamic: which of (A1, A2, A3) are Dynamic Shift-Max; a block of this kind has A3 alone.
+        dynamic: which of (A1, A2, A3) are Dynamic Shift-Max; this block only has A3.
         reduction: R of A3.
         shift_max: further arguments of the Dynamic Shift-Max layer (J, shift, coefficients).
         norm_cfg: normalization layer.

@@ -1,4 +1,4 @@
-"""The paper's ImageNet classifier, without a framework around it."""
+"""The paper's ImageNet classifier as a plain PyTorch module."""
 import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ CLASSIFIER = dict(in_channels=COUNT, hidden_channels=COUNT, num_classes=COUNT, d
 class MicroNetClassifier(ScriptableModule, Deployable):
     """ReLU6, global average pool, then Linear, BN, h_swish twice, with dropout in between.
 
-    The logits pass BN and h_swish too: that is how the models were released.
+    BN and h_swish follow the logits too, as in the released models.
 
     Args:
         in_channels: width of the backbone's last stage.
@@ -42,7 +42,7 @@ class MicroNetClassifier(ScriptableModule, Deployable):
         self.bn2 = nn.BatchNorm1d(num_classes)
 
     def pre_logits(self, x: Tensor) -> Tensor:
-        """The input of the last linear layer, (N, hidden_channels)."""
+        """Return the input of the last linear layer, (N, hidden_channels)."""
         x = F.relu6(x).mean((2, 3))
         x = self.fc1(F.hardswish(x))
         return F.hardswish(self.bn1(x))

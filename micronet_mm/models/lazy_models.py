@@ -1,7 +1,7 @@
-"""Models that subclass a host library's, known by name but imported only when a config builds one.
+"""Models that subclass mmdet, mmpose or mmpretrain, imported only when a config builds them.
 
-Importing mmdet, mmpose or mmpretrain takes seconds and pulls in everything they have, so ``import micronet_mm`` must
-not do it; and a config of one host must not need another.
+Importing these libraries takes seconds, so ``import micronet_mm`` must not do it. A config of one library must not
+need the others.
 """
 from importlib import import_module
 from typing import Any
@@ -21,7 +21,7 @@ LAZY_MODELS = {
 
 
 def load_lazy_model(name: str) -> type:
-    """The class called ``name``.
+    """Import and return the class ``name``.
 
     Raises:
         ModuleNotFoundError: if the package that it builds on is not installed.
@@ -37,7 +37,7 @@ def load_lazy_model(name: str) -> type:
 
 
 def register_lazy_models() -> None:
-    """Register a builder for every hosted class in MMEngine's root ``MODELS``."""
+    """Register a builder of every lazy model in MMEngine's root ``MODELS``."""
     for name in LAZY_MODELS:
 
         def build(_name: str = name, **kwargs: Any) -> Any:

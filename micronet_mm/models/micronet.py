@@ -24,11 +24,11 @@ BLOCKS = dict(A=MicroBlockA, B=MicroBlockB, C=MicroBlockC)
 class MicroNet(BaseModule, Deployable):
     """MicroNet (ICCV 2021), a backbone of 4 to 21 million multiply-adds at 224 x 224.
 
-    A stage ends where the stride grows: stage 0 has stride 4 and stage 3 has stride 32, as in ResNet. Stages behind the
-    last one asked for are not built.
+    A stage ends where the stride grows: stage 0 has stride 4 and stage 3 has stride 32, as in ResNet. Stages after the
+    last of ``out_indices`` are not built.
 
     Args:
-        arch: 'm0' to 'm3', 'm1_sharp' to 'm3_sharp' (Table 7's '#'), or a table of your own: an
+        arch: 'm0' to 'm3', 'm1_sharp' to 'm3_sharp' (Table 7's '#'), or your own table: an
             :class:`~micronet_mm.models.Arch` or its fields as a dict.
         in_channels: channels of the image.
         out_indices: the stages to return, out of 0, 1, 2, 3 for strides 4, 8, 16, 32.
@@ -39,17 +39,17 @@ class MicroNet(BaseModule, Deployable):
         norm_cfg: normalization layer, for example ``dict(type='SyncBN')`` or ``dict(type='BN', requires_grad=False)``.
         norm_eval: keep BN in eval mode when training.
         with_cp: keep only the input of each block and recompute the rest in the backward pass.
-        J: shifts fused by Dynamic Shift-Max, the unshifted input included (Table 6).
-        K: fusions that A1 and A2 choose from (Table 6); A3 always has one.
+        J: number of shifts that Dynamic Shift-Max fuses, including the unshifted input (Table 6).
+        K: number of fusions of A1 and A2, which output their maximum (Table 6); A3 always has one.
         shift: 'grouped' as released, or 'paper' as in Eq. 4.
         dynamic: which of (A1, A2, A3) are Dynamic Shift-Max, in every block (Table 5). Default: as the table says.
-        coefficients: of Dynamic Shift-Max, 'dynamic', or 'static' to learn them as they are (Table 2).
-        spatial: give Dynamic Shift-Max the spatial attention of the keypoint models.
-        width: multiplier of the blocks' channels; other than 1, all groups follow Eq. 3.
-        group_scale: lambda in G = lambda * sqrt(C / R), Eq. 3 (Table 3b); other than 1, the table's groups give way.
-        groups: one number for all pointwise convolutions, or what is nearest to it, in place of Eq. 3 (Table 3a).
+        coefficients: coefficients of Dynamic Shift-Max: 'dynamic', or 'static' for learned constants (Table 2).
+        spatial: add the spatial attention of the keypoint models to Dynamic Shift-Max.
+        width: multiplier of the blocks' channels; if not 1, all groups follow Eq. 3.
+        group_scale: lambda in G = lambda * sqrt(C / R), Eq. 3 (Table 3b); if not 1, all groups follow Eq. 3.
+        groups: number of groups of all pointwise convolutions, or the nearest possible, instead of Eq. 3 (Table 3a).
         lite: where to use the lite combination, 'nowhere' or 'everywhere'; by default in the lower layers (Table 3c).
-        last_channels: of the last block, whatever the width.
+        last_channels: channels of the last block, independent of ``width``.
         init_cfg: as in MMEngine's BaseModule, for example
             ``dict(type='Pretrained', checkpoint='m3.pth', prefix='backbone.')``.
 
@@ -69,7 +69,7 @@ class MicroNet(BaseModule, Deployable):
 
     @checked(in_channels=COUNT, out_indices=either(integer(0), sequence_of(integer(0))), output_stride=one_of(16, 32),
              frozen_stages=integer(-1), norm_cfg=NORM, norm_eval=BOOL, with_cp=BOOL, J=COUNT, K=COUNT,
-             shift=one_of(*SHIFTS), dynamic=optional(sequence_of(BOOL, 3), 'those of the table'),
+             shift=one_of(*SHIFTS), dynamic=optional(sequence_of(BOOL, 3), 'the values of the table'),
              coefficients=one_of('dynamic', 'static'), spatial=BOOL, **VARIATION)
     def __init__(self,
                  arch: Union[str, Arch, Mapping[str, Any]] = 'm3',
@@ -159,13 +159,13 @@ class MicroNet(BaseModule, Deployable):
             tensors: by name, as in ``state_dict()``.
 
         Raises:
-            ValueError: one line that says whose they are, and what to do.
+            ValueError: one line that names the network of the weights and what to do.
         """
         own = dict(chain(self.named_parameters(), self.named_buffers()))
         if share_that_fits(own, tensors) > 0.9:
             return
         (arch, prefix), (own_arch, _) = find_weights(tensors), find_weights(own)
-        wanted = f'arch={own_arch!r}' if own_arch else 'a table or settings of its own'
+        wanted = f'arch={own_arch!r}' if own_arch else 'its own table or settings'
         if not arch:
             raise ValueError(f'these are not weights of this MicroNet ({wanted}): names and shapes are others, such as '
                              f'{next(iter(tensors))}.')
@@ -190,7 +190,7 @@ class MicroNet(BaseModule, Deployable):
 
 
 def split_into_stages(rows: Sequence[Row]) -> list[list[Row]]:
-    """The rows by stage: each stage begins with a block of stride 2."""
+    """Split the rows into stages; each stage starts with a block of stride 2."""
     stages: list[list[Row]] = []
     for row in rows:
         if row.stride == 2:
@@ -201,7 +201,7 @@ def split_into_stages(rows: Sequence[Row]) -> list[list[Row]]:
 
 def build_block(row: Row, in_channels: int, stride: int, dynamic: Optional[Sequence[bool]], shift_max: dict,
                 norm_cfg: dict) -> nn.Module:
-    """The block that a row of the table describes."""
+    """Build the block of a row."""
     shared = dict(groups1=row.groups1, dynamic=row.dynamic if dynamic is None else dynamic, reduction=8 * row.ratio,
                   shift_max=shift_max, norm_cfg=norm_cfg)
     if row.kind == 'E':
@@ -210,7 +210,7 @@ def build_block(row: Row, in_channels: int, stride: int, dynamic: Optional[Seque
 
 
 def share_that_fits(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> float:
-    """The share of ``tensors``, or of ``own`` if these are fewer, that have the name and the shape of one another."""
+    """Return the share of tensors with equal names and shapes, relative to the smaller of the two sets."""
     own, tensors = ({name: value for name, value in named.items() if not name.endswith('num_batches_tracked')}
                     for named in (own, tensors))
     fits = sum(getattr(tensors.get(name), 'shape', None) == value.shape for name, value in own.items())
@@ -218,7 +218,7 @@ def share_that_fits(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) ->
 
 
 def find_weights(tensors: Mapping[str, Tensor]) -> tuple[Optional[str], str]:
-    """Of which arch there are weights among these, or None, and how their names begin."""
+    """Return the arch of the MicroNet weights in ``tensors``, or None, and the prefix of their names."""
     first = 'stem.vertical.conv.weight'
     prefix = next((name.removesuffix(first) for name in tensors if name.endswith(first)), None)
     if prefix is not None:

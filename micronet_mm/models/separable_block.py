@@ -1,4 +1,4 @@
-"""What other small detectors have where Micro-Blocks stand here, to compare with."""
+"""The block of other small detectors, for comparison with Micro-Blocks."""
 from typing import Optional, Sequence
 
 from mmcv.cnn import DepthwiseSeparableConvModule
@@ -11,16 +11,16 @@ from micronet_mm.validation import BUILT, COUNT, NORM, ODD, checked, optional, s
 class SeparableBlock(DepthwiseSeparableConvModule):
     """A depthwise and a dense pointwise convolution, each with normalization and activation.
 
-    mmcv's DepthwiseSeparableConvModule with the arguments of a Micro-Block, so that a config can exchange them.
+    mmcv's DepthwiseSeparableConvModule with the arguments of a Micro-Block, so that a config can swap the two.
 
     Args:
         in_channels: Cin.
-        out_channels: C, their number.
+        out_channels: C.
         kernel_size: k of the depthwise convolution, odd.
-        stride: of the depthwise convolution.
-        expansion: taken and not used: there is nothing wider in between.
+        stride: stride of the depthwise convolution.
+        expansion: ignored; accepted for compatibility with Micro-Blocks.
         norm_cfg: normalization layer.
-        act_cfg: activation, behind both.
+        act_cfg: activation after both convolutions.
 
     Raises:
         ValueError: if the kernel is even.

@@ -9,7 +9,7 @@ from .arch import Arch, Row
 
 VARIATION = dict(width=POSITIVE, group_scale=POSITIVE, groups=optional(COUNT, 'Eq. 3'),
                  lite=optional(one_of('nowhere', 'everywhere'), 'the lower layers'),
-                 last_channels=optional(COUNT, 'those of the table'))
+                 last_channels=optional(COUNT, 'the channels of the table'))
 
 
 @checked(**VARIATION)
@@ -19,17 +19,17 @@ def vary(arch: Arch,
          groups: Optional[int] = None,
          lite: Optional[str] = None,
          last_channels: Optional[int] = None) -> Arch:
-    """The network, varied; the stem and the classifier stay.
+    """Return a variation of a network with the same stem and classifier.
 
     Args:
         arch: the network.
-        width: multiplier of channels, which are rounded to multiples of 8, of 4 where they are few.
+        width: multiplier of channels, which are rounded to multiples of 8, or of 4 below 32 channels.
         group_scale: lambda in G = lambda * sqrt(C / R), Eq. 3 (Table 3b).
-        groups: the same number for all pointwise convolutions, or what is nearest to it among the divisors of their
-            channels, in place of Eq. 3 (Table 3a).
+        groups: number of groups of all pointwise convolutions, or the nearest divisor of their channels, instead of
+            Eq. 3 (Table 3a).
         lite: where to use the lite combination (Table 3c): 'nowhere' makes every Micro-Block a C, 'everywhere' an A;
             by default the lower layers, as the table says.
-        last_channels: of the last block, whatever the width.
+        last_channels: channels of the last block, independent of ``width``.
 
     Returns:
         A network whose groups all follow the rule.
@@ -62,7 +62,7 @@ def vary(arch: Arch,
 
 
 def combined(row: Row, lite: Optional[str]) -> Row:
-    """The row with the lite combination or the regular one, and as wide between them."""
+    """Return the row with the lite or the regular combination and the same hidden width."""
     if row.kind == 'A' and lite == 'nowhere':
         return replace(row, kind='C', expansion=(1, row.expansion[0] * row.expansion[1]))
     if row.kind in ('B', 'C') and lite == 'everywhere':

@@ -1,4 +1,4 @@
-"""Where the path of Table 2 begins: mmpretrain's MobileNetV2 at the cost of MicroNet-M2."""
+"""The start of the path of Table 2: mmpretrain's MobileNetV2 at the cost of MicroNet-M2."""
 from typing import Any
 
 from mmcv.cnn import ConvModule
@@ -12,16 +12,16 @@ from micronet_mm.validation import COUNT, POSITIVE, checked
 class MobileNetV2Narrow(MobileNetV2):
     """mmpretrain's MobileNetV2 with a width multiplier that reaches all layers, and a multiplier of depth.
 
-    mmpretrain's own ``widen_factor`` ends at multiples of 8 channels and at 1,280 behind the last block, which cost
-    over 22M multiply-adds however narrow the rest is. Registered as ``MobileNetV2Narrow`` in MMEngine's root
-    ``MODELS``.
+    mmpretrain's ``widen_factor`` rounds to multiples of 8 channels and keeps 1,280 channels after the last block. That
+    layer costs over 22M multiply-adds even if the rest is narrow. Registered as ``MobileNetV2Narrow`` in the root
+    ``MODELS`` of MMEngine.
 
     Args:
         width: multiplier of the channels.
-        depth: multiplier of the number of blocks in a stage; one remains.
-        last_channels: behind the last block.
-        divisor: what channels are rounded to.
-        **kwargs: as for mmpretrain's MobileNetV2, less ``widen_factor``.
+        depth: multiplier of the number of blocks in a stage; at least one block remains.
+        last_channels: channels after the last block.
+        divisor: channels are rounded to multiples of it.
+        **kwargs: as for mmpretrain's MobileNetV2, except ``widen_factor``.
     """
 
     @checked(width=POSITIVE, depth=POSITIVE, last_channels=COUNT, divisor=COUNT)

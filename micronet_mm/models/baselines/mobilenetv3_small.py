@@ -9,7 +9,7 @@ from micronet_mm.validation import COUNT, POSITIVE, checked, one_of
 
 
 def scaled_setting(width: float, stem: int, divisor: int) -> list[list]:
-    """The rows of mmpretrain's 'small' with their channels multiplied and rounded, expansions as they were."""
+    """Return the rows of mmpretrain's 'small' with scaled and rounded channels and unchanged expansion ratios."""
     rows, full, scaled = [], 16, stem
     for kernel, hidden, channels, with_se, act, stride in MobileNetV3.arch_settings['small']:
         expanded = make_divisible(scaled * hidden / full, divisor)
@@ -21,15 +21,15 @@ def scaled_setting(width: float, stem: int, divisor: int) -> list[list]:
 class MobileNetV3Small(MobileNetV3):
     """mmpretrain's MobileNetV3-Small with a width multiplier that reaches the stem.
 
-    mmpretrain's own narrow variants keep a stem of 16 channels, which alone costs 5.4M multiply-adds: more than the
-    whole network at 0.15. The paper's figures are those of a scaled stem. Registered as ``MobileNetV3Small`` in
+    mmpretrain's narrow variants keep a stem of 16 channels. This stem costs 5.4M multiply-adds, more than the whole
+    network at 0.15x. The paper's numbers match a scaled stem. Registered as ``MobileNetV3Small`` in
     MMEngine's root ``MODELS``.
 
     Args:
         width: multiplier of the channels; the paper compares 0.15, 0.2, 0.35, 0.5 and 1.
-        divisor: what channels are rounded to.
+        divisor: channels are rounded to multiples of it.
         output_stride: 32, or 16 to run the blocks of stride 32 at stride 16, as the keypoint models do.
-        **kwargs: as for mmpretrain's MobileNetV3, less ``arch``.
+        **kwargs: as for mmpretrain's MobileNetV3, except ``arch``.
     """
 
     @checked(width=POSITIVE, divisor=COUNT, output_stride=one_of(16, 32))
@@ -43,7 +43,7 @@ class MobileNetV3Small(MobileNetV3):
 
     def _make_layer(self) -> list[str]:
         layers = super()._make_layer()
-        # The library fixes the stem's width; these two are its own layers with ours.
+        # mmpretrain fixes the stem's width; these two layers replace its layers.
         kernel, hidden, channels, _, act, stride = self.arch_settings['small'][0]
         self.layer0 = ConvModule(3, self.stem_width, 3, stride=2, padding=1, conv_cfg=self.conv_cfg,
                                  norm_cfg=self.norm_cfg, act_cfg=dict(type='HSwish'))
@@ -51,7 +51,7 @@ class MobileNetV3Small(MobileNetV3):
         self.layer1 = InvertedResidual(self.stem_width, channels, hidden, kernel, stride, squeeze,
                                        conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg, act_cfg=dict(type=act),
                                        with_cp=self.with_cp)
-        # The library builds and runs what lies behind the last layer asked for.
+        # mmpretrain builds and runs layers after the last of out_indices.
         used = layers[:max(self.out_indices) + 1]
         for name in layers[len(used):]:
             delattr(self, name)

@@ -12,8 +12,8 @@ from micronet_mm.validation import checked
 class MicroNetClsHead(ClsHead, Deployable):
     """:class:`~micronet_mm.models.MicroNetClassifier` with mmpretrain's loss, accuracy and predictions.
 
-    Registered as ``MicroNetClsHead`` in MMEngine's root ``MODELS``. It pools by itself: an ImageClassifier with this
-    head has no neck.
+    Registered as ``MicroNetClsHead`` in MMEngine's root ``MODELS``. The head pools, so an
+    ImageClassifier with this head has no neck.
 
     Args:
         in_channels: width of the backbone's last stage.
@@ -22,7 +22,7 @@ class MicroNetClsHead(ClsHead, Deployable):
         dropout: probability of dropout before the second linear layer.
         loss, topk, cal_acc, init_cfg: as in mmpretrain's ClsHead.
 
-    Shapes: a tuple of features, the last of them (N, in_channels, H, W), to logits (N, num_classes).
+    Shapes: a tuple of features that ends with (N, in_channels, H, W), to logits (N, num_classes).
     """
 
     @checked(**CLASSIFIER)
@@ -40,7 +40,7 @@ class MicroNetClsHead(ClsHead, Deployable):
         self.classifier = MicroNetClassifier(in_channels, hidden_channels, num_classes, dropout)
 
     def pre_logits(self, feats: tuple[Tensor, ...]) -> Tensor:
-        """The input of the last linear layer, (N, hidden_channels)."""
+        """Return the input of the last linear layer, (N, hidden_channels)."""
         return self.classifier.pre_logits(feats[-1])
 
     def forward(self, feats: tuple[Tensor, ...]) -> Tensor:

@@ -1,4 +1,4 @@
-"""The keypoint head of the paper (section 6.3): Micro-Blocks on the way from stride 16 to heatmaps at stride 4."""
+"""The keypoint head of the paper (section 6.3): Micro-Blocks from stride 16 to heatmaps at stride 4."""
 from collections.abc import Sequence
 from typing import Any, Optional
 
@@ -14,7 +14,7 @@ UPSAMPLING = dict(in_channels=COUNT, out_channels=COUNT, widths=sequence_of(COUN
 
 
 class UpsamplingHeatmapHead(HeatmapHead, Deployable):
-    """mmpose's HeatmapHead on a chain of blocks, with bilinear x2 upsampling where the stride halves.
+    """mmpose's HeatmapHead after a chain of blocks, with bilinear 2x upsampling whenever the stride halves.
 
     Args:
         in_channels: width of the last feature map.
@@ -23,7 +23,7 @@ class UpsamplingHeatmapHead(HeatmapHead, Deployable):
         widths: output channels of the blocks.
         strides: total stride at which each block works.
         in_stride: total stride of the last feature map.
-        **kwargs: as for mmpose's HeatmapHead, less its own layers (``deconv_*``, ``conv_*``).
+        **kwargs: as for mmpose's HeatmapHead, except its own layers (``deconv_*``, ``conv_*``).
 
     Raises:
         ValueError: if the strides do not halve step by step.
@@ -49,7 +49,7 @@ class UpsamplingHeatmapHead(HeatmapHead, Deployable):
         return dict(type='Normal', std=0.001, override=dict(name='final_layer'))
 
     def forward(self, feats: tuple[Tensor]) -> Tensor:
-        """Heatmaps (N, out_channels, H, W) at the stride of the last block; ``feats[-1]`` is what they come from."""
+        """Return heatmaps (N, out_channels, H, W) of ``feats[-1]``, at the stride of the last block."""
         x = feats[-1]
         for upsample, block in zip(self.upsample, self.blocks):
             x = block(upsample(x))
@@ -59,8 +59,8 @@ class UpsamplingHeatmapHead(HeatmapHead, Deployable):
 class MicroHeatmapHead(UpsamplingHeatmapHead):
     """Three Micro-Blocks, one at stride 8 and two at stride 4, then a pointwise convolution to the keypoints.
 
-    The paper does not print the widths. Those of the defaults (for MicroNet-M3) and of the configs are a
-    reconstruction from the cost of the whole models, see docs/keypoints.md. Registered as ``MicroHeatmapHead`` in
+    The paper does not print the widths. The defaults (for MicroNet-M3) and the configs reconstruct them from the cost
+    of the whole models, see docs/keypoints.md. Registered as ``MicroHeatmapHead`` in
     MMEngine's root ``MODELS``.
 
     Args:

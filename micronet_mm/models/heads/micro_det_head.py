@@ -1,4 +1,4 @@
-"""GFL's head with Micro-Blocks in place of its convolutions."""
+"""GFL's head with Micro-Blocks instead of convolutions."""
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Optional
@@ -12,27 +12,29 @@ from micronet_mm.validation import BUILT, COUNT, NORM, checked, integer, optiona
 
 
 class MicroDetHead(GFLHead, Deployable):
-    """mmdet's GFL head on Micro-Blocks; assignment, losses, coding and suppression of boxes are GFL's.
+    """mmdet's GFL head on Micro-Blocks, with GFL's assignment, losses, box coding and suppression.
 
-    Classes and boxes share their blocks, and each level of the pyramid has blocks of its own, as in NanoDet: BN would
-    mix the statistics of levels that share them. Registered as ``MicroDetHead`` in MMEngine's root ``MODELS``.
+    Classes and boxes share their blocks. Each pyramid level has its own blocks, as in NanoDet, because shared BN would
+    mix the statistics of the levels. Registered as ``MicroDetHead`` in MMEngine's root ``MODELS``.
 
     Args:
         num_classes: number of classes.
         in_channels: width of the pyramid.
-        block: what ``MODELS`` builds, less its widths and stride: mostly a Micro-Block.
+        block: config of a block without widths and stride, usually a Micro-Block.
         feat_channels: width of the blocks; defaults to ``in_channels``.
         stacked_convs: number of blocks on each level.
         norm_cfg: normalization layer, unless ``block`` has one.
-        init_cfg: of what predicts; the blocks initialize themselves. At first nothing is found.
-        **kwargs: as for mmdet's GFLHead, but ``conv_cfg``, for the convolutions are those of ``block``.
+        init_cfg: initialization of the predicting convolutions; the blocks initialize themselves. An untrained head
+            finds nothing.
+        **kwargs: as for mmdet's GFLHead, except ``conv_cfg``.
 
     Raises:
-        ValueError: if ``block`` has widths or a stride, there is a ``conv_cfg``, or as many maps are not read as the
-            anchor generator has strides.
+        ValueError: if ``block`` has widths or a stride, if ``conv_cfg`` is given, or if the number of feature maps is
+            not the number of strides of the anchor generator.
 
     Shapes: a sequence of (N, in_channels, H, W), one for each level, to a list of scores (N, num_classes, H, W) and a
-    list of logits (N, 4 * (reg_max + 1), H, W): how many strides a box reaches to the left, top, right and bottom.
+    list of logits (N, 4 * (reg_max + 1), H, W). The logits are distances to the left, top, right and bottom of a box,
+    in strides.
     """
 
     @checked(num_classes=COUNT, in_channels=COUNT, block=BUILT, feat_channels=optional(COUNT, 'in_channels'),
@@ -50,8 +52,8 @@ class MicroDetHead(GFLHead, Deployable):
                  ]),
                  **kwargs: Any) -> None:
         if kwargs.get('conv_cfg'):
-            raise ValueError(f'MicroDetHead has conv_cfg={kwargs["conv_cfg"]}, but its convolutions are those of '
-                             'block: leave it out.')
+            raise ValueError(f'MicroDetHead has conv_cfg={kwargs["conv_cfg"]}, but block defines its convolutions: '
+                             'leave conv_cfg out.')
         self.block = block
         super().__init__(num_classes, in_channels, feat_channels=feat_channels or in_channels,
                          stacked_convs=stacked_convs, norm_cfg=norm_cfg, init_cfg=init_cfg, **kwargs)

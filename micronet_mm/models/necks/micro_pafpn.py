@@ -16,16 +16,16 @@ from micronet_mm.validation import BUILT, COUNT, NORM, checked, sequence_of
 class MicroPAFPN(BaseModule, Deployable):
     """Path aggregation (PANet, arXiv:1803.01534) whose laterals, top-down and bottom-up steps are Micro-Blocks.
 
-    A lateral brings each of the backbone's maps to the common width. On the way down the pyramid a map is enlarged,
-    added to the finer lateral and refined by a block; on the way up a block of stride 2 brings a map to the size of
-    the next, which is added and refined. Where a block reads several maps, these are summed: a group convolution over
-    concatenated maps would leave most groups with one of them only.
+    A lateral changes each backbone map to the common width. The top-down path enlarges a map, adds it to the finer
+    lateral and refines the sum with a block. The bottom-up path reduces a map with a block of stride 2, adds it to the
+    coarser map and refines the sum. Maps are added, not concatenated: in a group convolution over concatenated maps,
+    most groups would see only one of the maps.
 
     Args:
         in_channels: widths of the backbone's maps, finest first.
         out_channels: width of the pyramid.
-        block: of all steps, what ``MODELS`` builds, less its widths and stride: mostly a Micro-Block.
-        expansions: (e1, e2) of each lateral. Wide maps need none, narrow ones are widened on the way.
+        block: config of a block without widths and stride, usually a Micro-Block.
+        expansions: (e1, e2) of each lateral. Wide maps need no expansion; narrow maps are widened.
         norm_cfg: normalization layer, unless ``block`` has one.
         init_cfg: as in MMEngine's BaseModule.
 
