@@ -76,7 +76,7 @@ def run(args: argparse.Namespace, faults: list[str]) -> str:
             refuse_to_overwrite(args.json, *read)
             make_folder(args.json.parent)
             if args.json.is_dir():
-                raise InputError(f'{args.json} is to be written and is a folder; name a file.')
+                raise InputError(f'Output {args.json} is a folder; name a file.')
         drawings = files.enter_context(Drawings(args.out_dir, inputs, read)) if args.out_dir else None
         if drawings and args.json and args.json.resolve() in {path.resolve() for path in drawings.files}:
             raise InputError(f'{args.json} would be a drawing and the list; name another file.')

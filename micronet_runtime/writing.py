@@ -120,7 +120,7 @@ class Drawings:
         kept: files that no drawing may replace, those of the inputs among them.
 
     Raises:
-        InputError: if it is no folder to write to, a drawing would replace a file that is kept, or another drawing.
+        InputError: if the folder is not writable, a drawing would replace a file that is kept, or another drawing.
     """
 
     def __init__(self, folder: Path, inputs: list[Input], kept: Sequence[str] = ()) -> None:
@@ -172,8 +172,7 @@ def refuse_to_overwrite(target: Path, *sources: Union[str, Path]) -> None:
     """Raise InputError if a file to be written is one of those that are read, whatever their paths are spelled like."""
     for source in sources:
         if os.path.exists(target) and os.path.exists(source) and os.path.samefile(target, source):
-            raise InputError(f'{target} is to be written and is {source}, which is to be read; name another place to '
-                             'write to.')
+            raise InputError(f'Output {target} is also the input {source}; choose another output path.')
 
 
 def make_folder(path: Path) -> None:
@@ -182,4 +181,4 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
         TemporaryFile(dir=path).close()
     except OSError as error:
-        raise InputError(f'{path} is no folder to write to ({error.strerror}); name another one.') from None
+        raise InputError(f'Output folder {path} is not writable ({error.strerror}); choose another folder.') from None

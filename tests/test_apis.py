@@ -110,8 +110,7 @@ def test_the_picture_is_not_drawn_over(spelling, run, pictures, tmp_path):
     (tmp_path / 'hard').mkdir()
     (tmp_path / 'hard' / 'me.png').hardlink_to(picture)
     before = picture.read_bytes()
-    assert re.fullmatch(r'error: .*me\.png is to be written and is me\.png, which is to be read; name another place to '
-                        r'write to\.', mistake(run, 'me.png', '--out-dir', spelling.format(name=tmp_path.name)))
+    assert re.fullmatch(r'error: Output .*me\.png is also the input me\.png; choose another output path\.', mistake(run, 'me.png', '--out-dir', spelling.format(name=tmp_path.name)))
     assert picture.read_bytes() == before
 
 
@@ -189,11 +188,11 @@ def test_an_array_that_is_no_image(array, models):
 
 
 @pytest.mark.parametrize(('options', 'message'), [
-    (['--out-dir', 'file'], 'file is no folder to write to'),
-    (['--out-dir', 'file/below'], 'file/below is no folder to write to'),
-    (['--json', 'file/found.json'], 'file is no folder to write to'),
-    (['--json', 'folder'], 'folder is to be written and is a folder'),
-    (['--json', 'pictures/a.png'], 'a.png is to be written and is pictures/a.png, which is to be read'),
+    (['--out-dir', 'file'], 'file is not writable'),
+    (['--out-dir', 'file/below'], 'file/below is not writable'),
+    (['--json', 'file/found.json'], 'file is not writable'),
+    (['--json', 'folder'], 'Output folder is a folder'),
+    (['--json', 'pictures/a.png'], 'a.png is also the input pictures/a.png'),
     (['--person', '4'], '4 is no label of the detector .*, whose 4 classes are 0 to 3'),
     (['--person', '-1'], 'person=-1 of find_poses must be a whole number of at least 0'),
     (['--box-threshold', '30'], 'box_threshold=30.0 of find_poses must be a number from 0 to 1'),
@@ -264,7 +263,7 @@ def test_held_out_people_are_drawn(models, tmp_path, monkeypatch):
     for config, checkpoint, out_dir, message in [
         (models[0], models[1], 'drawn', 'of a model of type RetinaNet, which is no top-down keypoint model'),
         (models[2], models[1], 'drawn', 'mmdet.pth does not fit the model of the config'),
-        (models[2], models[3], 'file', 'file is no folder to write to'),
+        (models[2], models[3], 'file', 'file is not writable'),
     ]:
         with pytest.raises(SystemExit, match=f'^error: .*{message}'):
             draw(config, checkpoint, out_dir)

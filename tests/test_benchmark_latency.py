@@ -155,7 +155,7 @@ def test_mistakes(arguments, message, tool, capsys):
 
 
 def test_a_folder_in_the_place_of_a_file_is_noticed_before_anything_is_measured(tool, tmp_path):
-    with pytest.raises(SystemExit, match='is to be written and is a folder'):
+    with pytest.raises(SystemExit, match='is a folder; name a file'):
         tool('--json', tmp_path)
 
 

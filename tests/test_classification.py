@@ -140,8 +140,8 @@ def test_every_image_is_drawn_in_a_file_of_its_own(folder, tmp_path):
 
 
 @pytest.mark.parametrize(('out', 'message'), [
-    ('./w/../weights.pkl', 'weights.pkl is to be written and is weights.pkl'),
-    ('tiny.py/found.pkl', 'tiny.py is no folder to write to'),
+    ('./w/../weights.pkl', 'weights.pkl is also the input weights.pkl'),
+    ('tiny.py/found.pkl', 'tiny.py is not writable'),
 ])
 def test_predictions_are_refused_a_bad_place_before_the_work(out, message, folder):
     shutil.copy(folder / 'w' / 'epoch_1.pth', folder / 'weights.pkl')

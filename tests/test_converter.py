@@ -108,6 +108,6 @@ def test_the_released_file_is_not_written_over(link, released, tmp_path):
     source.write_bytes(released['m0'].read_bytes())
     if link:
         getattr(target, link)(source)
-    with pytest.raises(ValueError, match=r'is to be written and is .*src\.pth, which is to be read'):
+    with pytest.raises(ValueError, match=r'is also the input .*src\.pth; choose another output'):
         convert_checkpoint(source, target)
     assert source.read_bytes() == released['m0'].read_bytes()

@@ -94,7 +94,7 @@ def test_pictures_that_were_asked_for_and_files_that_were_read(report, tmp_path)
     assert report().endswith(' see curves.png and predictions.png\n')
     (tmp_path / 'predictions.png').unlink()
     (tmp_path / 'predictions.png').hardlink_to(tmp_path / '1' / 'vis_data' / 'vis_image' / 'val_img_19.png')
-    with pytest.raises(SystemExit, match=r'^error: predictions\.png is to be written and is .*val_img_19\.png, which'):
+    with pytest.raises(SystemExit, match=r'^error: Output predictions\.png is also the input .*val_img_19\.png;'):
         report()
 
 

@@ -147,7 +147,7 @@ def test_the_tool_on_a_detector(figures, tool, tmp_path):
     (dict(task='keypoints'), (), 'is a model for keypoints, which PoseEstimator runs; Classifier takes one for'),
     (dict(task='classification', classes=['blue', 'red', 'green']), (), "label 1 is 'red' in the file and 'green'"),
     (dict(task='classification', classes=['blue']), (), "label 1 is nothing in the file and 'green' there"),
-    (dict(task='classification'), ('--json', 'tiny.onnx'), 'is to be written and'),
+    (dict(task='classification'), ('--json', 'tiny.onnx'), 'is also the input'),
     (None, (), 'the model tiny.onnx does not exist; name an exported ONNX file'),
 ], ids=['task', 'order', 'number', 'overwritten', 'missing'])
 def test_errors_of_one_line(make, arguments, error, colors, tool, tmp_path):

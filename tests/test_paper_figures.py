@@ -151,7 +151,7 @@ def test_another_process_draws_the_same_bytes(tmp_path):
 def test_tool_refuses_a_file_as_a_folder(tmp_path):
     (tmp_path / 'taken').write_text('mine')
     run = call(TOOL, '--only', '3', '--out-dir', 'taken', cwd=tmp_path)
-    assert run.returncode == 1 and run.stdout.splitlines()[-1].startswith('error: taken is no folder to write to')
+    assert run.returncode == 1 and run.stdout.splitlines()[-1].startswith('error: Output folder taken is not writable')
     assert (tmp_path / 'taken').read_text() == 'mine'
 
 

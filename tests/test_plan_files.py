@@ -358,7 +358,7 @@ def test_what_is_read_is_not_overwritten(exported, tmp_path):
     shutil.copy(exported / 'digits.pth', checkpoint)
     before = checkpoint.read_bytes()
     said = run(None, DIGITS, checkpoint, tmp_path / 'a.plan')
-    assert said.startswith(f'error: {checkpoint} is to be written and is ') and checkpoint.read_bytes() == before
+    assert said.startswith(f'error: Output {checkpoint} is also the input ') and checkpoint.read_bytes() == before
     assert not (tmp_path / 'a.plan').exists()
 
 

@@ -118,9 +118,9 @@ class Payload:
 
 
 @pytest.mark.parametrize(('content', 'message'), [
-    (dict(a=Payload()), 'is refused: it holds __builtin__.getattr, which is no array; PaddleClas writes arrays alone'),
-    (dict(a=np.array([{}])), "is broken and .* an array of type 'O8', which are no numbers"),
-    (dict(a=np.array(['text'])), 'an array of type .*, which are no numbers'),
+    (dict(a=Payload()), 'is refused: it holds __builtin__.getattr, which is no array; PaddleClas only writes arrays'),
+    (dict(a=np.array([{}])), "is broken and .* an array of type 'O8', which is not numeric"),
+    (dict(a=np.array(['text'])), 'an array of type .*, which is not numeric'),
     (dict(a=1), 'is broken and cannot be read as .pdparams: expected arrays by name'),
     ({}, 'expected arrays by name'),
     ([1], 'expected arrays by name'),
@@ -281,7 +281,7 @@ def test_publishing_again_gives_the_same_file_and_none_is_written_over(suffix, t
     (dict(state_dict=dict(a=torch.ones(1))), 'm.pth', ['--ema'], 'holds no averaged weights'),
     (dict(state_dict={}), 'm.pth', [], 'holds no weights: expected tensors by name'),
     ([1], 'm.pth', [], 'holds no weights, but a list'),
-    (dict(state_dict=dict(a=torch.ones(1))), 'm.onnx', [], r'm\.onnx is to hold weights, so its name ends in \.pth or'),
+    (dict(state_dict=dict(a=torch.ones(1))), 'm.onnx', [], r'Weights are written to \.pth or \.safetensors files; got .*m\.onnx'),
     (dict(state_dict=dict(a=torch.ones(1)), meta=dict(dataset_meta=dict(kind=slice(3)))), 'm.safetensors', [],
      r'm\.safetensors: .* is more \(slice has no place in JSON\); write a \.pth'),
     (None, 'm.pth', [], 'does not exist'),
@@ -313,5 +313,5 @@ def test_the_converter_says_the_sha256(released, tool, tmp_path):
     printed = tool('convert_checkpoint', released['m0'], tmp_path / 'm0.safetensors')
     sha256 = hashlib.sha256((tmp_path / 'm0.safetensors').read_bytes()).hexdigest()
     assert f'm0.safetensors: MicroNet-M0, SHA-256 {sha256}, for init_cfg=' in printed
-    assert re.fullmatch(r'error: \S+m0\.onnx is to hold weights, .*\n',
+    assert re.fullmatch(r'error: Weights are written to .* files; got \S+m0\.onnx\.\n',
                         tool('convert_checkpoint', released['m0'], tmp_path / 'm0.onnx'))

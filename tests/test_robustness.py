@@ -115,7 +115,7 @@ def test_a_truncated_checkpoint_is_passed_over(unbroken, tmp_path):
     run = train(tmp_path, '--resume')
     assert run.returncode == 1
     assert re.match(r'error: .*w/epoch_3\.pth is broken .* newest of 3 in .*w, and none can be resumed from: restore '
-                    'one from a copy, or name one from elsewhere', last_line(run))
+                    'a checkpoint from a copy, or name another checkpoint', last_line(run))
 
 
 @pytest.mark.parametrize('workers', [0, 2])

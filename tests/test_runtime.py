@@ -526,12 +526,12 @@ def test_a_video_from_the_command_line(made, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(('options', 'message'), [
-    (['--out-dir', 'pictures'], 'pictures/a.png is to be written and is pictures/a.png, which is to be read; name'),
-    (['--out-dir', 'link'], 'link/a.png is to be written and is pictures/a.png, which'),
-    (['--json', 'pictures/a.png'], 'pictures/a.png is to be written and is pictures/a.png, which'),
-    (['--json', 'detection.onnx'], 'detection.onnx is to be written and is .*detection.onnx, which'),
-    (['--out-dir', 'file'], 'file is no folder to write to'), (['--out-dir', 'file/below'], 'file/below is no folder'),
-    (['--json', 'folder'], 'folder is to be written and is a folder'),
+    (['--out-dir', 'pictures'], 'pictures/a.png is also the input pictures/a.png; choose'),
+    (['--out-dir', 'link'], 'link/a.png is also the input pictures/a.png;'),
+    (['--json', 'pictures/a.png'], 'pictures/a.png is also the input pictures/a.png;'),
+    (['--json', 'detection.onnx'], 'detection.onnx is also the input .*detection.onnx;'),
+    (['--out-dir', 'file'], 'file is not writable'), (['--out-dir', 'file/below'], 'file/below is not writable'),
+    (['--json', 'folder'], 'Output folder is a folder'),
     (['--json', 'found/a.png', '--out-dir', 'found'], 'found/a.png would be a drawing and the list'),
     (['--out-dir', 'found', '--threshold', '2'], 'the threshold is 2.0'),
     (['--out-dir', 'found', '--keypoint-threshold', '-1'], 'the keypoint threshold is -1.0'),

@@ -379,7 +379,7 @@ def test_files_to_write(call, released, tmp_path):
     source = released['m0']
     for target in (tmp_path / 'a.txt', tmp_path, tmp_path / 'file' / 'a.pth'):
         line = answer(call, source, target)
-        assert str(target) in line or f'{target.parent} is no folder to write to' in line
+        assert str(target) in line or f'{target.parent} is not writable' in line
     if call is convert_checkpoint:  # the other one adds to the name
         assert 'is a folder; name a file' in answer(call, source, tmp_path / 'folder.pth')
         assert 'name another place' in answer(call, source, source)

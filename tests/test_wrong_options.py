@@ -31,8 +31,8 @@ NATURAL = Wrong('must be a whole number of at least 0', ('-1', '1.5', 'x', 'nan'
 INTEGER = Wrong('invalid int value', ('x', '1.5', 'nan', ''))
 CHOICE = Wrong('invalid choice', ('nothing', '0'))
 NUMBER = Wrong('choose from', ('7', '0'))
-OUT_FILE = Wrong(r'is no folder to write to|is to be written and is a folder; name a file', ('file/below.x', 'folder'))
-OUT_DIR = Wrong('is no folder to write to', ('file', 'file/below'))
+OUT_FILE = Wrong(r'is not writable|Output .* is a folder; name a file', ('file/below.x', 'folder'))
+OUT_DIR = Wrong('is not writable', ('file', 'file/below'))
 CONFIG = Wrong('does not exist; name a file|cannot be read', (
     'nothing.py', 'folder', 'broken.py', 'retinanet_micronet_m4'))
 CFG_OPTIONS = Wrong('is no KEY=VALUE|does not fit|has a space in a name', (
@@ -75,7 +75,7 @@ TABLE = {
     'convert_checkpoint': ({'source': 'weights.pth', 'target': 'out.pth'}, {
         'source': Wrong('does not exist; give the released|is broken|these are not released', (
             'nothing.pth', 'folder', 'file', 'cut.pth', 'weights.pth')),
-        'target': Wrong('its name ends in .pth or .safetensors|which is to be read', ('out.onnx', 'weights.pth'))}),
+        'target': Wrong('written to .pth or .safetensors files|is also the input', ('out.onnx', 'weights.pth'))}),
     'demo_path': ({}, COMPARED),
     'demo_report': ({'work_dir': 'folder'}, {
         'work_dir': Wrong('name the --work-dir of a training', ('nothing', 'folder', 'file')),
@@ -93,7 +93,7 @@ TABLE = {
         '--out-dir': 'tests/test_apis.py gives another one', '--count': COUNT}),
     'export': ({'config': M0, 'checkpoint': 'weights.pth', 'out': 'out.onnx'}, {
         'config': CONFIG, '--cfg-options': CFG_OPTIONS, 'checkpoint': CHECKPOINT, 'out': Wrong(
-            'name one that ends in .onnx|is no folder to write to|which is to be read', (
+            'name one that ends in .onnx|is not writable|is also the input', (
                 'out.pth', 'out', 'file/out.onnx')),
         '--size': SIZE, '--open-size': FLAG, '--batch': Wrong('invalid int value|at least 1', ('0', '-1', 'x', '1.5')),
         '--open-batch': FLAG, '--backbone': FLAG, '--raw': FLAG, '--normalized': FLAG,
@@ -128,11 +128,11 @@ TABLE = {
     'profile_plan': ({'network': 'm0'}, {'network': CHOICE, '--passes': COUNT, '--markdown': OUT_FILE}),
     'publish_checkpoint': ({'source': 'weights.pth', 'target': 'out.pth'}, {
         'source': Wrong('does not exist|is a folder|is broken', ('nothing.pth', 'folder', 'file', 'cut.pth')),
-        'target': Wrong('its name ends in .pth or .safetensors|is no folder to write to', ('out.onnx', 'file/out.pth')),
+        'target': Wrong('written to .pth or .safetensors files|is not writable', ('out.onnx', 'file/out.pth')),
         '--ema': FLAG, '--no-ema': FLAG}),
     'search_widths': ({}, {'--table': NUMBER, '--most': COUNT}),
     'test': ({'config': TOY, 'checkpoint': 'weights.pth'}, {
-        **COMMON, 'checkpoint': CHECKPOINT, '--out': Wrong('name a file that ends in .pkl|is no folder to write to', (
+        **COMMON, 'checkpoint': CHECKPOINT, '--out': Wrong('name a file that ends in .pkl|is not writable', (
             'out.json', 'file/out.pkl')), '--show-dir': Wrong('needs default_hooks.visualization', ('out', )),
         '--deploy': FLAG, '--engine': CHOICE}),
     'test_exported': ({'config': M0, 'model': 'nothing.onnx'}, {

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Atomic file writing: a file is either complete or absent."""
 import errno
 import os
 import secrets
@@ -19,23 +19,23 @@ except ImportError:  # Windows
     fcntl = None
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-# What a file system answers that does not know an operation. Any other error of fsync means that data may be lost.
+# Errors of file systems without an operation. Any other error of fsync means that data may be lost.
 NOT_SUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EOPNOTSUPP)
-ABANDONED_AFTER = 24 * 3600  # seconds; where files cannot be locked, a temporary file is left alone for so long
+ABANDONED_AFTER = 24 * 3600  # seconds; if files cannot be locked, younger temporary files are kept
 
 
 @contextmanager
 def written_atomically(path: Union[str, Path]) -> Iterator[IO[bytes]]:
-    """Open a binary file that appears under ``path`` when it is complete, and not at all if writing fails.
+    """Open a binary file that appears at ``path`` only when it is complete.
 
-    The file gets the mode that ``open`` gives a new file, or the mode of the file that it replaces.
+    The file gets the mode of the file that it replaces, or the default mode of ``open``.
 
     Raises:
-        OSError: if it cannot be written; a full disk is said to be full.
+        OSError: if the file cannot be written; the message names a full disk.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # File names have a limit, to which that of the file may come near.
+    # The temporary name stays within the length limit of file names.
     temporary = path.with_name(f'.{path.stem[:40]}{path.suffix}.{secrets.token_hex(4)}')
     try:
         with open(temporary, 'xb') as file:
@@ -55,7 +55,7 @@ def written_atomically(path: Union[str, Path]) -> Iterator[IO[bytes]]:
 
 
 def sync(file: IO[bytes]) -> None:
-    """Have a file reach the disk, where its file system can be asked for that."""
+    """Sync a file to disk if its file system supports it."""
     try:
         os.fsync(file.fileno())
     except OSError as error:
@@ -64,7 +64,7 @@ def sync(file: IO[bytes]) -> None:
 
 
 def copy_mode(source: Path, target: Path) -> None:
-    """Give ``target`` the mode of ``source`` if that exists. Some network file systems refuse; that is no error."""
+    """Copy the mode of ``source`` to ``target`` if ``source`` exists; ignore file systems that refuse."""
     with suppress(OSError):
         mode = stat.S_IMODE(os.stat(source).st_mode)
         if mode != stat.S_IMODE(os.stat(target).st_mode):
@@ -72,10 +72,10 @@ def copy_mode(source: Path, target: Path) -> None:
 
 
 def lock(file: IO[bytes]) -> bool:
-    """Lock a file until it is closed, by this process or by its death.
+    """Lock a file until this process closes it or ends.
 
     Returns:
-        False if another process holds the lock, or where files cannot be locked.
+        False if another process holds the lock, or if files cannot be locked.
     """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -85,42 +85,41 @@ def lock(file: IO[bytes]) -> bool:
 
 
 def refuse_to_overwrite(target: Union[str, Path], *sources: Union[str, Path]) -> None:
-    """Raise ValueError if a file to be written is one of those that are read, whatever their paths are spelled like."""
+    """Raise ValueError if an output file is also an input file, even under another path."""
     for source in sources:
         if os.path.exists(target) and os.path.exists(source) and os.path.samefile(target, source):
-            raise ValueError(f'{target} is to be written and is {source}, which is to be read; name another place to '
-                             'write to.')
+            raise ValueError(f'Output {target} is also the input {source}; choose another output path.')
 
 
 def make_folder(path: Union[str, Path]) -> None:
-    """Make a folder before the work whose results go there; raise ValueError if they could not be written to it."""
+    """Make an output folder before the work starts; raise ValueError if it is not writable."""
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
         TemporaryFile(dir=path).close()
     except OSError as error:
-        raise ValueError(f'{path} is no folder to write to ({error.strerror}); name another one.') from None
+        raise ValueError(f'Output folder {path} is not writable ({error.strerror}); choose another folder.') from None
 
 
 def make_folder_of(file: Union[str, Path]) -> None:
-    """Make the folder of a file that is to be written; raise ValueError if it could not be."""
+    """Make the folder of an output file; raise ValueError if it is not writable."""
     make_folder(Path(file).parent)
     if Path(file).is_dir():
-        raise ValueError(f'{file} is to be written and is a folder; name a file.')
+        raise ValueError(f'Output {file} is a folder; name a file.')
 
 
 def write_text_atomically(text: str, path: Union[str, Path]) -> None:
-    """``Path.write_text`` that leaves either the whole file or none under ``path``."""
+    """Write text atomically, see :func:`written_atomically`."""
     with written_atomically(path) as file:
         file.write(text.encode())
 
 
 def remove_unfinished(folder: Union[str, Path]) -> None:
-    """Remove the temporary files of checkpoints that killed processes left in ``folder``.
+    """Remove temporary files of checkpoints that killed processes left in ``folder``.
 
-    A file that another process is still writing stays.
+    Files that another process is writing are kept.
     """
     for path in Path(folder).glob('.*.pth.*'):
-        with suppress(OSError):  # another job may be clearing up as well
+        with suppress(OSError):  # another job may remove it too
             with open(path, 'r+b') as file:
                 abandoned = lock(file) or time.time() - path.stat().st_mtime > ABANDONED_AFTER
             if abandoned:
@@ -128,20 +127,20 @@ def remove_unfinished(folder: Union[str, Path]) -> None:
 
 
 def save_atomically(content: Any, path: Union[str, Path]) -> None:
-    """``torch.save`` that leaves either the whole file or none under ``path``."""
+    """Call ``torch.save`` atomically, see :func:`written_atomically`."""
     with written_atomically(path) as file:
         torch.save(content, file)
 
 
 @register_backend('atomic')
 class AtomicLocalBackend(LocalBackend):
-    """MMEngine's local file backend with atomic writes, known to configs as ``backend_args=dict(backend='atomic')``."""
+    """MMEngine's local file backend with atomic writes; configs use ``backend_args=dict(backend='atomic')``."""
 
-    # Of the class: MMEngine makes an instance for each use.
+    # A class attribute, because MMEngine makes an instance for each use.
     _postponed: Optional[list[Path]] = None
 
     def put(self, obj: bytes, filepath: Union[str, Path]) -> None:
-        """Write ``obj`` to ``filepath``; raises what :func:`written_atomically` does."""
+        """Write ``obj`` to ``filepath`` atomically, see :func:`written_atomically`."""
         with written_atomically(filepath) as file:
             file.write(obj)
         postponed = AtomicLocalBackend._postponed
@@ -157,7 +156,7 @@ class AtomicLocalBackend(LocalBackend):
 
     @contextmanager
     def removing_last(self) -> Iterator[None]:
-        """Put off what is removed inside to the end; if that is not reached, nothing is removed."""
+        """Delay removals until the context ends without an error; otherwise remove nothing."""
         if AtomicLocalBackend._postponed is not None:
             yield
             return

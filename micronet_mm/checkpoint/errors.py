@@ -1,4 +1,4 @@
-"""Why a checkpoint cannot be used; each message says in one line which, why and what to do."""
+"""Errors of checkpoints. Each message is one line: which file, why, and what to do."""
 from pickle import UnpicklingError
 
 
@@ -7,16 +7,16 @@ class CheckpointError(RuntimeError):
 
 
 class BrokenCheckpointError(CheckpointError):
-    """It cannot be read as an archive or a pickle."""
+    """The checkpoint cannot be read as an archive or a pickle."""
 
 
 class RefusedCheckpointError(CheckpointError, UnpicklingError):
-    """It is whole, and holds what is not allowed."""
+    """The checkpoint is complete but contains types that are not allowed."""
 
 
 class NoGoodCheckpointError(CheckpointError):
-    """There are checkpoints, but none to resume from."""
+    """No checkpoint of a folder can be resumed from."""
 
 
 class UnfitCheckpointError(CheckpointError):
-    """It is whole, and of a run that this config cannot continue."""
+    """The checkpoint is complete but belongs to a run that this config cannot continue."""

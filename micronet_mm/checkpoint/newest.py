@@ -24,22 +24,22 @@ def check_resumable(path: Union[str, Path]) -> None:
         return
     content = read_checkpoint(path)
     if not isinstance(content, dict) or not {'meta', 'state_dict', 'optimizer'} <= set(content):
-        raise BrokenCheckpointError(f'{path} holds no training state, as it may be the weights alone; start from these '
+        raise BrokenCheckpointError(f'{path} holds no training state; if it only contains weights, start from them '
                                     'with load_from.')
 
 
 def newest_good_checkpoint(folder: Union[str, Path]) -> Optional[str]:
-    """The newest checkpoint in a work dir that is whole; broken ones are warned about and passed over.
+    """Return the newest complete checkpoint of a work dir; skip broken checkpoints with a warning.
 
-    MMEngine's own choice, the one named in ``last_checkpoint``, comes first, then those of the most iterations. Times
-    of modification say nothing: they are lost where a folder is copied.
+    The checkpoint named in ``last_checkpoint`` comes first, as in MMEngine. The others are sorted by iterations, not by
+    modification time, which copying a folder changes.
 
     Returns:
-        Its path, or None if the folder holds no checkpoint at all.
+        The path, or None if the folder has no checkpoint.
 
     Raises:
-        RefusedCheckpointError: if what may be the newest is whole and holds a type that is not allowed.
-        NoGoodCheckpointError: if there are checkpoints, and all are broken.
+        RefusedCheckpointError: if the newest checkpoint is complete but contains a type that is not allowed.
+        NoGoodCheckpointError: if all checkpoints are broken.
     """
     faults = []
     for path in by_age(Path(folder)):
@@ -53,15 +53,15 @@ def newest_good_checkpoint(folder: Union[str, Path]) -> Optional[str]:
             print_log(f'passed over: {path} is gone', 'current', logging.WARNING)
     if faults:
         raise NoGoodCheckpointError(f'{faults[0]} It is the newest of {len(faults)} in {folder}, and none can be '
-                                    'resumed from: restore one from a copy, or name one from elsewhere.')
+                                    'resumed from: restore a checkpoint from a copy, or name another checkpoint.')
     return None
 
 
 def by_age(folder: Path) -> Iterator[Path]:
-    """The checkpoints of a work dir, the newest first."""
+    """Yield the checkpoints of a work dir, newest first."""
     named = folder / 'last_checkpoint'
     last = named.read_text().strip() if named.is_file() else ''
-    # Of a folder that was copied or moved the path leads elsewhere, and the file lies beside.
+    # If the folder was copied or moved, the path is stale and the file is in this folder.
     first = next((path for path in (folder / Path(last).name, Path(last)) if last and path.exists()), None)
     if first is not None:
         yield first
@@ -72,10 +72,10 @@ def by_age(folder: Path) -> Iterator[Path]:
 
 
 def iterations(path: Path) -> tuple[float, int]:
-    """How far a run had come, by the content of its checkpoint.
+    """Return the iterations in a checkpoint as a sort key.
 
-    What is wrong with one is said when its turn comes: at once where types are refused, as it may be the newest; after
-    all others, ordered by names, where it is broken.
+    A checkpoint with refused types sorts first, because it may be the newest. Broken checkpoints sort last, by the
+    number in their names.
     """
     try:
         return int(read_checkpoint(path, mmap=True)['meta']['iter']), 0

@@ -1,7 +1,7 @@
-"""Weights that PaddleClas released: ``.pdparams``, a pickle of NumPy arrays by name.
+"""Weights of PaddleClas: ``.pdparams`` files, a pickle of NumPy arrays by name.
 
-PaddleClas names MicroNet's layers as the authors do. Its BatchNorm calls the statistics ``_mean`` and ``_variance`` and
-counts no batches, and its linear layers keep weights as (in, out).
+PaddleClas uses the authors' layer names. Its BatchNorm statistics are ``_mean`` and ``_variance``, it does not count
+batches, and its linear layers store weights as (in, out).
 """
 import pickle
 from collections import OrderedDict
@@ -19,7 +19,7 @@ STATISTICS = dict(_mean='running_mean', _variance='running_var')
 
 
 class StoredType:
-    """Takes the place of NumPy's dtype: the name of a type of numbers, and the order of their bytes."""
+    """Replaces NumPy's dtype while unpickling: the name of a numeric type, and its byte order."""
 
     def __init__(self, name: str, align: bool = False, copy: bool = False) -> None:
         self.name, self.order = name, '='
@@ -30,12 +30,12 @@ class StoredType:
     def resolve(self) -> np.dtype:
         kind = np.dtype(self.name).newbyteorder(self.order)
         if kind.kind not in 'fiu':
-            raise pickle.UnpicklingError(f'an array of type {self.name!r}, which are no numbers')
+            raise pickle.UnpicklingError(f'an array of type {self.name!r}, which is not numeric')
         return kind
 
 
 class StoredArray:
-    """Takes the place of NumPy's array: nothing of NumPy's runs with what the file says before it is checked."""
+    """Replaces NumPy's array while unpickling, so that NumPy code never runs with unchecked content."""
 
     array: np.ndarray
 
@@ -50,7 +50,7 @@ def new_array(*args: Any) -> StoredArray:
 
 
 def to_bytes(text: str, encoding: str) -> bytes:
-    """What pickles of protocol 2 call to make bytes of text."""
+    """Convert text to bytes, as pickles of protocol 2 do."""
     return text.encode('latin1')
 
 
@@ -65,7 +65,7 @@ ALLOWED = {
 
 
 class ArrayUnpickler(pickle.Unpickler):
-    """Unpickles arrays in plain containers, and refuses whatever else is named."""
+    """Unpickles arrays in plain containers and refuses every other type."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in ALLOWED:
@@ -74,16 +74,16 @@ class ArrayUnpickler(pickle.Unpickler):
 
 
 def read_pdparams(path: Union[str, Path], map_location: Any = 'cpu') -> dict[str, Tensor]:
-    """The tensors by the names and in the layout of the authors' checkpoints.
+    """Read the tensors with the names and layout of the authors' checkpoints.
 
     Args:
-        path: of a local file.
-        map_location: the tensors are on the CPU whatever it is.
+        path: path of a local file.
+        map_location: ignored; the tensors are on the CPU.
 
     Raises:
-        BrokenCheckpointError: if the file is no whole pickle of arrays by name.
-        RefusedCheckpointError: if it names anything but arrays.
-        CheckpointError: if it cannot be read.
+        BrokenCheckpointError: if the file is not a complete pickle of arrays by name.
+        RefusedCheckpointError: if the file contains other types than arrays.
+        CheckpointError: if the file cannot be read.
     """
     try:
         with open(path, 'rb') as file:
@@ -97,14 +97,14 @@ def read_pdparams(path: Union[str, Path], map_location: Any = 'cpu') -> dict[str
     except PermissionError as error:
         raise CheckpointError(f'{path} cannot be read: {error.strerror}.') from None
     except RefusedCheckpointError as error:
-        raise RefusedCheckpointError(f'{path} is refused: {error}; PaddleClas writes arrays alone.') from None
+        raise RefusedCheckpointError(f'{path} is refused: {error}; PaddleClas only writes arrays.') from None
     except Exception as error:  # a damaged pickle raises anything
         reason = str(error).strip().partition('\n')[0] or type(error).__name__
         raise BrokenCheckpointError(f'{path} is broken and cannot be read as .pdparams: {reason}') from None
 
 
 def as_released(arrays: dict[str, np.ndarray]) -> dict[str, Tensor]:
-    """PaddleClas's names and layout, turned into the authors'."""
+    """Convert PaddleClas's names and layout to the authors'."""
     tensors = {}
     for name, array in arrays.items():
         layer, _, last = name.rpartition('.')

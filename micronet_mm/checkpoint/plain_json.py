@@ -1,7 +1,7 @@
-"""What MMEngine keeps beside weights, as JSON: the only place for it in safetensors is a string.
+"""MMEngine's metadata as JSON, because safetensors only stores strings beside tensors.
 
-JSON has no tuples, no arrays and no numbers as keys, all of which mmpose's descriptions of keypoints have, so each is
-written as an object of one key that begins with '@'.
+mmpose's keypoint descriptions contain tuples, arrays and numeric keys, which JSON lacks. Each is written as an object
+with a single key that starts with '@'.
 """
 import json
 from collections.abc import Mapping
@@ -11,16 +11,16 @@ import numpy as np
 
 
 def to_json(value: Any) -> str:
-    """The value as JSON.
+    """Encode a value as JSON.
 
     Raises:
-        TypeError: if there is more in it than None, texts, numbers, lists, tuples, dicts and numeric arrays.
+        TypeError: if it contains other types than None, str, numbers, lists, tuples, dicts and numeric arrays.
     """
     return json.dumps(encode(value), sort_keys=True)
 
 
 def from_json(text: str) -> Any:
-    """What :func:`to_json` was given; raises ValueError for what it did not write."""
+    """Decode the output of :func:`to_json`; raise ValueError for other text."""
     try:
         return decode(json.loads(text))
     except (TypeError, KeyError, AttributeError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""Read a checkpoint as far as its types are allowed. One that is not understood is not one that is damaged."""
+"""Read checkpoints with allowed types only; distinguish refused files from broken files."""
 import os.path as osp
 import re
 from pathlib import Path
@@ -25,10 +25,10 @@ def require_file(path: Union[str, Path]) -> None:
 
 
 def read_checkpoint(path: Union[str, Path], map_location: Any = 'cpu', mmap: bool = False) -> Any:
-    """``torch.load`` with ``weights_only=True``, or the reader of the format that the file's name ends in.
+    """Read a checkpoint with ``torch.load(weights_only=True)``, or with the reader of the file's suffix.
 
     Args:
-        path: of a local file, or ``micronet_mm://NAME`` for bundled weights.
+        path: path of a local file, or ``micronet_mm://NAME`` for bundled weights.
         map_location: as for ``torch.load``.
         mmap: leave tensors on disk until they are used; files of old formats are read all the same.
 
@@ -63,10 +63,10 @@ def read_checkpoint(path: Union[str, Path], map_location: Any = 'cpu', mmap: boo
 
 
 def refused_types(path: Union[str, Path], message: str) -> Optional[str]:
-    """What in a whole file was refused, in words; None if the file is not whole."""
+    """Return the names of refused types in a complete file; None if the file is broken."""
     try:
         names = get_unsafe_globals_in_checkpoint(path)
-    except Exception:  # no archive; of the format before it only the message knows
+    except Exception:  # not a zip archive; for the older format only the message names the types
         names = re.findall(r'GLOBAL ([\w.]+)', message)
         return ', '.join(names) or None
     return ', '.join(sorted(names)) or message.rpartition('error:')[2].strip().partition('\n')[0]

@@ -1,4 +1,4 @@
-"""Checkpoints in safetensors, a format that holds tensors and texts, and nothing that runs."""
+"""Checkpoints in safetensors, a format of tensors and strings without executable code."""
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,11 +28,11 @@ def library() -> ModuleType:
 
 
 def read_safetensors(path: Union[str, Path], map_location: Any = 'cpu') -> dict[str, Any]:
-    """A checkpoint as MMEngine's: a dict of ``state_dict`` and ``meta``.
+    """Read a checkpoint as MMEngine's dict of ``state_dict`` and ``meta``.
 
     Args:
-        path: of a local file.
-        map_location: a device; what else ``torch.load`` takes leaves the tensors on the CPU.
+        path: path of a local file.
+        map_location: a device; other values of ``torch.load`` leave the tensors on the CPU.
 
     Raises:
         BrokenCheckpointError: if the file is truncated, or not of this format.
@@ -63,8 +63,8 @@ def write_safetensors(state_dict: Mapping[str, Tensor], meta: Mapping[str, Any],
     try:
         text = to_json(meta)
     except TypeError as error:
-        raise ValueError(f'{path}: safetensors holds no more than texts beside tensors, and what the checkpoint says '
-                         f'of itself is more ({error}); write a .pth.') from None
+        raise ValueError(f'{path}: safetensors stores only strings beside tensors, and the metadata of this checkpoint '
+                         f'has other types ({error}); write a .pth.') from None
     tensors = {name: value.detach().cpu().clone(memory_format=torch.contiguous_format)  # of their own memory
                for name, value in state_dict.items()}
     content = save(tensors, {META: text})

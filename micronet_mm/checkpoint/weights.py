@@ -1,4 +1,4 @@
-"""The weights of a checkpoint of any kind, and files of weights alone."""
+"""The weights of any checkpoint, and files that only contain weights."""
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,25 +18,25 @@ class Weights(NamedTuple):
     """Weights of a checkpoint.
 
     Attributes:
-        tensors: by name, without what DDP and torch.compile put in front.
-        kind: which these are, in words.
+        tensors: tensors by name, without the prefixes of DDP and torch.compile.
+        kind: description, such as 'the averaged weights (EMA)'.
     """
     tensors: dict[str, Tensor]
     kind: str
 
 
 def choose_weights(content: Any, averaged: Optional[bool] = None) -> Weights:
-    """One of the sets of weights in a checkpoint.
+    """Choose the averaged or the trained weights of a checkpoint.
 
-    MMEngine's EMAHook stores the averaged weights as ``state_dict`` and those that are trained as ``ema_state_dict``;
-    timm stores the trained ones as ``state_dict`` and the averaged ones as ``state_dict_ema``.
+    MMEngine's EMAHook stores averaged weights as ``state_dict`` and trained weights as ``ema_state_dict``. timm stores
+    trained weights as ``state_dict`` and averaged weights as ``state_dict_ema``.
 
     Args:
-        content: what ``read_checkpoint`` gives.
-        averaged: whether to take averaged weights; by default where there are any.
+        content: result of ``read_checkpoint``.
+        averaged: whether to take averaged weights; by default if there are any.
 
     Raises:
-        ValueError: if there are no such weights.
+        ValueError: if the checkpoint has no such weights.
     """
     if not isinstance(content, Mapping):
         raise ValueError(f'it holds no weights, but a {type(content).__name__}.')
@@ -59,13 +59,13 @@ def choose_weights(content: Any, averaged: Optional[bool] = None) -> Weights:
 
 
 def check_format(path: Union[str, Path]) -> None:
-    """Raise ValueError unless files of weights can have this name."""
+    """Raise ValueError unless the file name has the suffix of a weights format."""
     if Path(path).suffix not in FORMATS:
-        raise ValueError(f'{path} is to hold weights, so its name ends in {" or ".join(FORMATS)}.')
+        raise ValueError(f'Weights are written to {" or ".join(FORMATS)} files; got {path}.')
 
 
 def write_weights(state_dict: Mapping[str, Tensor], meta: Mapping[str, Any], path: Union[str, Path]) -> str:
-    """Write weights in the format that the file's name asks for; it appears when it is whole.
+    """Write weights atomically, in the format of the file's suffix.
 
     Returns:
         The SHA-256 of the file in hexadecimal.
