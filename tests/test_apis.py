@@ -110,7 +110,8 @@ def test_the_picture_is_not_drawn_over(spelling, run, pictures, tmp_path):
     (tmp_path / 'hard').mkdir()
     (tmp_path / 'hard' / 'me.png').hardlink_to(picture)
     before = picture.read_bytes()
-    assert re.fullmatch(r'error: Output .*me\.png is also the input me\.png; choose another output path\.', mistake(run, 'me.png', '--out-dir', spelling.format(name=tmp_path.name)))
+    assert re.fullmatch(r'error: Output .*me\.png is also the input me\.png; choose another output path\.',
+                        mistake(run, 'me.png', '--out-dir', spelling.format(name=tmp_path.name)))
     assert picture.read_bytes() == before
 
 
