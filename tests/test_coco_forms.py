@@ -152,11 +152,11 @@ def test_advice_about_metainfo_that_one_loader_lacks(figures, tmp_path):  # noqa
     """More classes for the head would make one with dead classes."""
     cfg = Config.fromfile(write_config(tmp_path / 'tiny.py', figures))
     del cfg.val_dataloader.dataset['metainfo']
-    message = r'val_dataloader has 80 classes: that of train_dataloader has 4; give the datasets of both the same metai'
+    message = r'val_dataloader has 80 classes: the data of train_dataloader has 4; give both datasets the same metai'
     with pytest.raises(ValueError, match=message):
         check_consistency(cfg, ['train_dataloader', 'val_dataloader'], [])
     del cfg.train_dataloader.dataset['metainfo']
-    with pytest.raises(ValueError, match='has 80 classes: they are those of CocoDataset; name the classes of your'):
+    with pytest.raises(ValueError, match='has 80 classes: CocoDataset has these classes by default; name the classes of your'):
         check_consistency(cfg, ['train_dataloader', 'val_dataloader'], [])
 
 

@@ -283,7 +283,7 @@ def test_publishing_again_gives_the_same_file_and_none_is_written_over(suffix, t
     ([1], 'm.pth', [], 'holds no weights, but a list'),
     (dict(state_dict=dict(a=torch.ones(1))), 'm.onnx', [], r'Weights are written to .* files; got .*m\.onnx'),
     (dict(state_dict=dict(a=torch.ones(1)), meta=dict(dataset_meta=dict(kind=slice(3)))), 'm.safetensors', [],
-     r'm\.safetensors: .* is more \(slice has no place in JSON\); write a \.pth'),
+     r'm\.safetensors: .* has other types \(slice has no place in JSON\); write a \.pth'),
     (None, 'm.pth', [], 'does not exist'),
 ])
 def test_mistakes_of_publishing_are_one_line(content, target, options, message, tool, tmp_path):

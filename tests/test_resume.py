@@ -120,7 +120,7 @@ def test_the_newest_has_come_furthest(folder):
     for name in ('epoch_10', 'interrupted', 'epoch_9', 'iter_85'):
         assert newest_good_checkpoint(folder) == str(folder / f'{name}.pth')
         os.truncate(folder / f'{name}.pth', 100)
-    with pytest.raises(NoGoodCheckpointError, match=r'iter_85\.pth is broken.*newest of 4 in .*restore one') as error:
+    with pytest.raises(NoGoodCheckpointError, match=r'iter_85\.pth is broken.*newest of 4 in .*restore a') as error:
         newest_good_checkpoint(folder)
     assert 'anew' not in str(error.value)
 

@@ -17,7 +17,7 @@ from micronet_mm.datasets import write_figures
 
 pytest.importorskip('mmdet')
 
-COMMANDS = ['train', 'test', 'export', 'find-poses', 'flops', 'convert']
+COMMANDS = ['train', 'test', 'export', 'find-poses', 'flops', 'convert', 'models']
 
 
 @pytest.fixture(scope='module')

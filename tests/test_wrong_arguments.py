@@ -382,4 +382,4 @@ def test_files_to_write(call, released, tmp_path):
         assert str(target) in line or f'{target.parent} is not writable' in line
     if call is convert_checkpoint:  # the other one adds to the name
         assert 'is a folder; name a file' in answer(call, source, tmp_path / 'folder.pth')
-        assert 'name another place' in answer(call, source, source)
+        assert 'choose another output path' in answer(call, source, source)

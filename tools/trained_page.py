@@ -36,13 +36,13 @@ cost. Here, with the mean of the seeds:
 
 {verdict}
 
-![top-1 over multiply-adds](figures/trained_accuracy.svg)
+![top-1 over multiply-adds](trained/accuracy.svg)
 
 {table}
 
-Minutes are those of training alone, in one thread, beside another training, on {machine}.
+Minutes are the training time in one thread, beside other work, on {machine}.
 
-![training curves](figures/trained_curves.svg)
+![training curves](trained/curves.svg)
 
 The accuracy rises in steps because images grow from 64 to 96 and 128 pixels (epochs 11 and 19), and validation images
 always have 128.
@@ -68,7 +68,7 @@ def write_page(runs: list[trained.Run]) -> None:
     """Write the page and its figures."""
     configs = ROOT / 'configs'
     for name, figure in (('accuracy', trained.accuracy_figure(runs, configs)), ('curves', trained.curves_figure(runs))):
-        with written_atomically(ROOT / 'docs' / 'figures' / f'trained_{name}.svg') as file:
+        with written_atomically(RUNS / f'{name}.svg') as file:
             file.write(svg(figure))
     machines = ', '.join(dict.fromkeys(run.machine for run in runs))
     page = PAGE.format(pairs=trained.pairs_table(runs), verdict=trained.verdict(runs),
