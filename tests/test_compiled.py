@@ -25,7 +25,7 @@ for word; do [ "$last" = -o ] && made=$word; last=$word; done
 {shutil.which('sleep')} "${{PAUSE:-0}}"
 {shutil.which('cat')} "$LIBRARY" >"$made"
 '''
-WARNING = 'MicroNet runs through the slower PyTorch formulation'
+WARNING = 'MicroNet uses the slower PyTorch implementation'
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith('linux') or compiled.library() is None,
                                 reason='there is no library to start with')
@@ -142,7 +142,7 @@ def test_nothing_is_loaded_that_another_user_may_have_put_there(fault, machine):
         folder.symlink_to(folder.rename(machine.folder / 'elsewhere'))
     path, warned = machine.start(HOME='/proc')
     assert path is None
-    assert f'{folder} is not a folder of user {os.geteuid()} alone; set XDG_CACHE_HOME' in warned
+    assert f'{folder} is not private to user {os.geteuid()}; set XDG_CACHE_HOME' in warned
 
 
 def test_where_nothing_can_be_written_the_warning_says_what_to_do(machine):

@@ -85,7 +85,7 @@ def knock(place, wrong):
 
 
 @pytest.mark.parametrize(('place', 'wrong', 'message'), [
-    (0, torch.rand(2, 4, 5), r'needs raw as 24 values of torch\.float32 in a row on the CPU, got \(2, 4, 5\)'),
+    (0, torch.rand(2, 4, 5), r'needs raw as 24 values of torch\.float32, contiguous on the CPU; got \(2, 4, 5\)'),
     (0, None, 'needs raw .* got None'),
     (0, torch.rand(2, 3, 4).double(), 'needs raw .* got .* torch.float64'),
     (0, torch.rand(2, 4, 3).transpose(1, 2), r'needs raw .* strides \(12, 1, 3\)'),

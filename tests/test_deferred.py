@@ -253,7 +253,7 @@ def test_momentum_none_is_a_cumulative_mean():
 
 
 def test_one_value_a_channel_cannot_be_normalized():
-    with pytest.raises(ValueError, match='more than one value in a channel'):
+    with pytest.raises(ValueError, match='more than one value per channel'):
         MicroBlockE(16, 48)(torch.randn(1, 16, 1, 1))
 
 

@@ -240,7 +240,7 @@ def test_line_conv_of_a_weight_that_does_not_fit_is_pytorch_s_error():
 
 
 @pytest.mark.parametrize(('environment', 'reason'), [
-    (dict(CXX='/no/such/compiler'), 'no C++ compiler was found (/no/such/compiler is no program)'),
+    (dict(CXX='/no/such/compiler'), 'no C++ compiler was found (/no/such/compiler is not a program)'),
     (dict(CXX='false'), 'false failed: no message'),
     (dict(XDG_CACHE_HOME='/proc/nowhere'), '/proc/nowhere/micronet_mm cannot be written'),
 ])
@@ -251,7 +251,7 @@ def test_without_a_compiler_the_reference_works_with_one_warning(environment, re
     env = {**os.environ, 'XDG_CACHE_HOME': str(tmp_path), **environment}
     run = call('-c', code, env=env, apart=True)
     assert run.returncode == 0, run.stderr
-    assert run.stderr.count('MicroNet runs through the slower PyTorch formulation') == 1 and reason in run.stderr
+    assert run.stderr.count('MicroNet uses the slower PyTorch implementation') == 1 and reason in run.stderr
     run = call('-c', code, env={**env, 'MICRONET_MM_REFERENCE': '1'}, apart=True)
     assert (run.returncode, run.stderr) == (0, '')
 

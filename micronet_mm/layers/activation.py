@@ -12,7 +12,7 @@ class Activation(nn.Module):
     Args:
         kind: 'relu' or 'relu6'.
 
-    Shapes: any to the same.
+    Shapes: any shape; the output has the same shape.
     """
 
     @checked(kind=one_of('relu', 'relu6'))

@@ -1,4 +1,4 @@
-"""Layers in a row, which on CPUs hand tensors on deferred."""
+"""Sequences of layers that pass deferred tensors on CPUs."""
 from collections.abc import Mapping
 from functools import cache
 from typing import Optional, Union
@@ -16,14 +16,14 @@ LAYERS = Constraint('a dict of modules by name', lambda value: isinstance(value,
 
 
 class Chain(ScriptableModule, nn.Sequential):
-    """Layers in a row, and their input added to what they give if asked for; no layers are the identity.
+    """Run layers in sequence, with an optional shortcut from input to output; without layers, return the input.
 
-    Layers of this package that have a method ``deferred`` beside ``forward`` are given a deferred tensor where the C++
-    operators run and nobody watches. Any other layer is called with a tensor, whatever stands in whichever place.
+    Some layers of this package have a method ``deferred`` besides ``forward``. They receive a deferred tensor if the
+    C++ operators run and no hook or mode watches. Every other layer is called with a tensor.
 
     Args:
-        layers: in the order they run, by name.
-        shortcut: add the input.
+        layers: layers by name, in the order they run.
+        shortcut: add the input to the output.
         init_cfg: as in MMEngine's BaseModule.
     """
 
@@ -41,11 +41,11 @@ class Chain(ScriptableModule, nn.Sequential):
             for layer in self:
                 y = layer(y)
             return y + x if self.shortcut else y
-        else:  # which TorchScript does not look into
+        else:  # TorchScript skips this branch
             return settle(self.deferred(defer(x)))
 
     def deferred(self, x: Union[Tensor, Deferred]) -> Union[Tensor, Deferred]:
-        """The same, deferred as far as its last layer can."""
+        """Run the layers and return a deferred tensor if the C++ operators can be used."""
         y = x
         for layer in self:
             y = hand_on(y, layer)
@@ -53,7 +53,7 @@ class Chain(ScriptableModule, nn.Sequential):
 
 
 def hand_on(x: Union[Tensor, Deferred], layer: nn.Module) -> Union[Tensor, Deferred]:
-    """What ``layer`` makes of ``x``: of a tensor, unless it can take it deferred and nobody watches it."""
+    """Call ``layer`` on ``x``, deferred if the layer supports it and has no hooks, else as a tensor."""
     if isinstance(x, Deferred) and takes_deferred(type(layer)) and not has_hooks(layer):
         return layer.deferred(x)
     return defer(layer(settle(x)))
@@ -61,6 +61,6 @@ def hand_on(x: Union[Tensor, Deferred], layer: nn.Module) -> Union[Tensor, Defer
 
 @cache
 def takes_deferred(kind: type[nn.Module]) -> bool:
-    """Whether a method ``deferred`` says what ``forward`` says: not where a subclass redefined only the latter."""
+    """Whether ``deferred`` matches ``forward``. It does not match if a subclass redefined only ``forward``."""
     owner = next((base for base in kind.__mro__ if 'deferred' in vars(base) or 'forward' in vars(base)), nn.Module)
     return 'deferred' in vars(owner)

@@ -10,10 +10,10 @@ from micronet_mm.validation import COUNT, checked, either, integer, one_of, sequ
 
 @MODELS.register_module()
 class ChannelShuffle(nn.Module):
-    """Channel shuffles, one after the other; none with ``groups=()``.
+    """Apply channel shuffles one by one; ``groups=()`` applies none.
 
     Args:
-        groups: one number of groups or several, in the order they are applied.
+        groups: one or more numbers of groups, in the order of application.
 
     Shapes: (N, C, ...) to (N, C, ...), C a multiple of every number of groups.
     """
@@ -37,7 +37,7 @@ class ChannelShuffle(nn.Module):
 
 @MODELS.register_module()
 class ChannelRoll(nn.Module):
-    """The circular channel shift of Eq. 4 as a layer; arguments as in :func:`micronet_mm.ops.channel_roll`.
+    """Apply the circular channel shift of Eq. 4; arguments as in :func:`micronet_mm.ops.channel_roll`.
 
     Shapes: (N, C, ...) to (N, C, ...), C a multiple of ``groups``.
     """

@@ -18,36 +18,35 @@ SIDES = either(COUNT, sequence_of(COUNT, 2))
 
 @MODELS.register_module('LineConv')
 class LineConv2d(nn.Conv2d):
-    """A depthwise ``nn.Conv2d`` of k x 1 or 1 x k, k odd, as :func:`micronet_mm.ops.line_conv` computes it.
+    """A depthwise ``nn.Conv2d`` of k x 1 or 1 x k, k odd, computed by :func:`micronet_mm.ops.line_conv`.
 
-    ``LineConv`` in mmcv's ``conv_cfg``. Parameters, state and result are those of ``nn.Conv2d``.
+    Its name in mmcv's ``conv_cfg`` is ``LineConv``. Parameters, state and result are the same as for ``nn.Conv2d``.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        # A line of length 1 has no direction; a bias is there once BN was fused into the convolution.
+        # A filter of length 1 has no axis. A bias exists after BN was folded into the convolution.
         if torch.jit.is_scripting() or max(self.kernel_size) == 1 or self.bias is not None:
             return self._conv_forward(x, self.weight, self.bias)
-        else:  # which TorchScript does not look into
+        else:  # TorchScript skips this branch
             return self._conv_forward(x, self.weight, None) if must_use_reference(x) else line_conv(
                 x, self.weight, max(self.stride))
 
 
 class ConvNorm(Chain):
-    """A convolution without a bias, then normalization; no activation.
+    """A convolution without a bias, followed by normalization; no activation.
 
-    With BN, a deferred input gives a deferred output: the convolution takes the moments of what it computes, and BN
-    stays a factor and a summand for whoever reads it. Names of parameters and initial values are those of mmcv's
-    ConvModule.
+    With BN, a deferred input gives a deferred output. The convolution computes the moments of its output. BN becomes a
+    pending scale and shift that the next operator applies. Parameter names and initial values follow mmcv's ConvModule.
 
     Args:
-        in_channels: of the convolution.
-        out_channels: of the convolution.
-        kernel_size: of the convolution.
-        stride: of the convolution.
-        padding: zeros around.
-        groups: of the convolution.
-        conv_cfg: kind of convolution, as mmcv builds it.
-        norm_cfg: normalization layer, as mmcv builds it; None for a bias instead.
+        in_channels: input channels of the convolution.
+        out_channels: output channels of the convolution.
+        kernel_size: kernel size of the convolution.
+        stride: stride of the convolution.
+        padding: zero padding of the convolution.
+        groups: groups of the convolution.
+        conv_cfg: config of the convolution layer for mmcv.
+        norm_cfg: config of the normalization layer for mmcv. None gives the convolution a bias instead.
 
     Shapes: (N, in_channels, H, W) to (N, out_channels, H', W').
     """
@@ -85,14 +84,13 @@ class ConvNorm(Chain):
 
 
 def is_plain(conv: nn.Module) -> bool:
-    """Whether this is a convolution that :func:`conv_with_moments` can do the work of, and nobody watches."""
+    """Whether :func:`conv_with_moments` can replace a call of this module."""
     return (type(conv) in (nn.Conv2d, LineConv2d) and conv.dilation == (1, 1)
             and conv.padding_mode == 'zeros' and not has_hooks(conv))
 
 
 def is_plain_norm(norm: nn.Module, weight: Tensor) -> bool:
-    """Whether this is BN that :func:`batch_norm` can do the work of behind a convolution of this weight, and nobody
-    watches."""
+    """Whether :func:`batch_norm` can replace a call of this module after a convolution with this weight."""
     if not (type(norm) is nn.BatchNorm2d and norm.affine and norm.track_running_stats and not has_hooks(norm)):
         return False
     tensors = norm.weight, norm.bias, norm.running_mean, norm.running_var
@@ -100,20 +98,20 @@ def is_plain_norm(norm: nn.Module, weight: Tensor) -> bool:
 
 
 def batch_norm(norm: nn.BatchNorm2d, moments: Moments, count: int) -> tuple[Tensor, Tensor]:
-    """BN as a factor and a summand of each channel, both (C).
+    """Return BN as a scale and a shift per channel, both (C).
 
-    In training mode the running statistics are updated.
+    In training mode, update the running statistics.
 
     Args:
-        norm: the layer.
-        moments: of its input.
-        count: values in a channel.
+        norm: BN layer.
+        moments: moments of its input.
+        count: number of values in a channel.
     """
     mean, variance = norm.running_mean, norm.running_var
     if norm.training:
         if count == 1:
-            raise ValueError('BN in training mode needs more than one value in a channel; this batch has one image of '
-                             'one position. Give more images or larger ones, or call eval().')
+            raise ValueError('BN in training mode needs more than one value per channel; this batch has one image with '
+                             'one position. Use more images or larger images, or call eval().')
         mean, variance = moments.mean.mean(0), moments.variance
         with torch.no_grad():
             norm.num_batches_tracked.add_(1)

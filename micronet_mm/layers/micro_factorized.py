@@ -16,11 +16,11 @@ LINE = dict(type='LineConv')
 
 @checked(in_channels=COUNT, out_channels=COUNT, groups=COUNT, norm_cfg=NORM)
 def group_pointwise(in_channels: int, out_channels: int, groups: int, norm_cfg: dict = BN) -> ConvNorm:
-    """A 1x1 group convolution with normalization and no activation: one half of a micro-factorized pointwise conv."""
+    """Build one half of a micro-factorized pointwise convolution: a 1x1 group convolution and normalization."""
     for name, channels in (('in_channels', in_channels), ('out_channels', out_channels)):
         if channels % groups:
             raise ValueError(f'{groups} groups do not divide {name}={channels} of a pointwise convolution; '
-                             'give a common divisor, or None for the rule of Eq. 3.')
+                             'use a common divisor, or None for Eq. 3.')
     return ConvNorm(in_channels, out_channels, 1, groups=groups, norm_cfg=norm_cfg)
 
 
@@ -28,15 +28,15 @@ def group_pointwise(in_channels: int, out_channels: int, groups: int, norm_cfg: 
 class MicroFactorizedDepthwiseConv(Chain):
     """A k x k depthwise convolution factorized into k x 1 and 1 x k (section 3.2).
 
-    Cost per position falls from k^2 to 2k multiply-adds a channel. Each half is followed by normalization; no
-    activation stands between them. ``expansion`` > 1 puts several spatial filters on a channel, which is how
-    Micro-Block-A widens without a pointwise convolution.
+    The cost per position falls from k^2 to 2k multiply-adds per channel. Normalization follows each half, without an
+    activation between the halves. ``expansion`` > 1 applies several spatial filters to a channel. Micro-Block-A uses
+    this to widen without a pointwise convolution.
 
     Args:
-        in_channels: C, their number.
-        expansion: (e1, e2), filters per channel of the k x 1 and of the 1 x k half.
+        in_channels: C, the number of input channels.
+        expansion: (e1, e2), filters per channel in the k x 1 and the 1 x k half.
         kernel_size: k, odd.
-        stride: of both halves, each along its own axis.
+        stride: stride of both halves, each along the axis of its filter.
         norm_cfg: normalization layer.
         init_cfg: as in MMEngine's BaseModule.
 
@@ -70,11 +70,11 @@ class MicroFactorizedDepthwiseConv(Chain):
 class MicroFactorizedPointwiseConv(Chain):
     """A pointwise convolution as W = P Phi Q^T (section 3.1): compress by R, shuffle, expand, all in G groups.
 
-    With G = sqrt(C / R) (Eq. 3) the C x C matrix consists of G x G blocks of rank 1: every output channel sees every
-    input channel along exactly one path, for 2 * C^2 / (R * G) multiply-adds a position.
+    With G = sqrt(C / R) (Eq. 3) the C x C matrix consists of G x G blocks of rank 1. Every output channel sees every
+    input channel along exactly one path. The cost is 2 * C^2 / (R * G) multiply-adds per position.
 
     Args:
-        in_channels: C, their number.
+        in_channels: C, the number of input channels.
         out_channels: defaults to ``in_channels``.
         reduction: R; the hidden width is C / R.
         groups: G, a divisor of all three widths; defaults to Eq. 3.
@@ -99,7 +99,7 @@ class MicroFactorizedPointwiseConv(Chain):
                  init_cfg: Optional[dict] = None) -> None:
         out_channels = out_channels or in_channels
         if in_channels % reduction:
-            raise ValueError(f'reduction={reduction} does not divide in_channels={in_channels}.')
+            raise ValueError(f'reduction={reduction} does not divide in_channels={in_channels}; use a divisor.')
         hidden_channels = in_channels // reduction
         groups = groups or num_groups(in_channels, hidden_channels)
         super().__init__(dict(

@@ -1,4 +1,4 @@
-"""The base of layers that TorchScript compiles."""
+"""Base class of layers that TorchScript can compile."""
 from mmengine.model import BaseModule
 
 

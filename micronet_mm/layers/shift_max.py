@@ -1,4 +1,4 @@
-"""Shift-Max, the activation of the paper (section 4): dynamic, or with coefficients that are learned (Table 2)."""
+"""Shift-Max, the activation of the paper (section 4): dynamic, or with learned coefficients (Table 2)."""
 from typing import Any, Optional, Sequence
 
 import torch
@@ -15,11 +15,11 @@ from .groups import num_groups
 from .scriptable import ScriptableModule
 from .spatial_attention import SpatialAttention
 
-torch.fx.wrap('shift_max')  # one node of a symbolic trace: it looks at sizes and at memory, and runs as it does here
+torch.fx.wrap('shift_max')  # one node in a symbolic trace, because it depends on sizes and memory layout
 
 
 def leave_meta_device(module: 'ShiftMax', _: Any) -> None:
-    """Buffers follow the parameters that ``load_state_dict(..., assign=True)`` put in the place of meta tensors."""
+    """Move meta buffers to the device of the parameters after ``load_state_dict(..., assign=True)``."""
     device = next(module.parameters()).device
     if module.start.is_meta and device.type != 'meta':
         module.start = torch.empty_like(module.start, device=device)
@@ -29,27 +29,27 @@ def leave_meta_device(module: 'ShiftMax', _: Any) -> None:
 
 @checked(value=NUMBER, divisor=COUNT)
 def make_divisible(value: float, divisor: int) -> int:
-    """MobileNet's rounding: the nearest multiple of ``divisor``, but never more than 10 % below ``value``."""
+    """Round to the nearest multiple of ``divisor`` as in MobileNet, but never more than 10 % below ``value``."""
     rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
     return rounded if rounded >= 0.9 * value else rounded + divisor
 
 
 class ShiftMax(ScriptableModule):
-    r"""What :class:`DynamicShiftMax` and :class:`StaticShiftMax` share: all but where z comes from.
+    r"""Base class of :class:`DynamicShiftMax` and :class:`StaticShiftMax`, which differ only in the source of z.
 
     .. math::
         y_i = \max_{1 \le k \le K} \sum_{j=0}^{J-1} a^k_{i,j} \, x_{\mathrm{roll}^j(i)}, \quad
         a = a_0 + 4 (\mathrm{hard\_sigmoid}(z) - 0.5)
 
     Args:
-        channels: C, their number.
+        channels: C, the number of channels.
         groups: G of the shifts, a divisor of C. Defaults to Eq. 3 with R = 1: about sqrt(C).
-        J: number of shifts fused, the unshifted input included.
-        K: number of fusions to choose from.
+        J: number of shifts per fusion, including the unshifted input.
+        K: number of fusions.
         shift: ``'grouped'`` (as released) or ``'paper'`` (Eq. 4), see :func:`micronet_mm.ops.channel_roll`.
-        init: initial values a_0, ``init[j][k]``, so ``(init_a, init_b)`` for J = 2. Missing fusions repeat the row's
-            last value and missing shifts start at 0, so one setting serves any J and K. The default starts as the
-            identity.
+        init: initial values a_0, ``init[j][k]``, so ``(init_a, init_b)`` for J = 2. Missing fusions repeat the last
+            value of the row, and missing shifts start at 0. So one setting works for any J and K. The default starts
+            as the identity.
         spatial: scale the coefficients of each position by :class:`SpatialAttention`.
         init_cfg: as in MMEngine's BaseModule.
 
@@ -71,7 +71,8 @@ class ShiftMax(ScriptableModule):
         super().__init__(init_cfg)
         groups = groups or num_groups(channels, channels)
         if channels % groups:
-            raise ValueError(f'{groups} groups do not divide the {channels} channels of {type(self).__name__}.')
+            raise ValueError(f'{groups} groups do not divide the {channels} channels of {type(self).__name__}; '
+                             'use a divisor, or None for Eq. 3.')
         self.channels = channels
         self.groups = groups
         self.J = J
@@ -86,38 +87,38 @@ class ShiftMax(ScriptableModule):
         self.register_load_state_dict_post_hook(leave_meta_device)
 
     def fill_constants(self) -> None:
-        """Set the buffers, which no checkpoint holds."""
+        """Set the buffers; checkpoints do not contain them."""
         if not self.start.is_meta:
-            with torch.inference_mode():  # where a buffer of any origin can be written to
+            with torch.inference_mode():  # inference mode can write to any buffer
                 self.start.copy_(torch.tensor(self.init, device='cpu').t()[..., None])
                 self.partner.copy_(partners(self.channels, self.groups, self.J, self.shift))
 
     def _apply(self, *args: Any, **kwargs: Any) -> 'ShiftMax':
-        """Moves to another device or type, ``to_empty`` among them, which leaves buffers unset."""
+        """Move to another device or type, then set the buffers again, because ``to_empty`` leaves them unset."""
         super()._apply(*args, **kwargs)
         self.fill_constants()
         return self
 
     def around_start(self, z: Tensor) -> Tensor:
-        """The coefficients, (N, K, J, C), of z, (N, K * J * C)."""
+        """Return the coefficients (N, K, J, C) from z (N, K * J * C)."""
         # 4 (hard_sigmoid(z) - 0.5), in a form that can be differentiated twice
         z = F.hardtanh(z, -3.0, 3.0).view(-1, self.K, self.J, self.channels)
-        # not add, in whose place FX quantization puts one that forgets alpha
+        # FX quantization replaces add with a version that ignores alpha
         return torch.sub(self.start, z, alpha=-2 / 3)
 
     def fused(self, x: Tensor, coefficients: Tensor) -> Tensor:
-        """The output of ``x`` for these coefficients."""
-        # Under autocast they come out wider than x; y has the type of x.
+        """Apply Shift-Max to ``x`` with these coefficients."""
+        # Under autocast the coefficients may be wider than x; y has the type of x.
         coefficients = coefficients.to(x.dtype)
         if torch.jit.is_scripting():
             y = gathered_shift_max(x, coefficients, self.partner)
         else:
             y = shift_max(x, coefficients, self.groups, self.shift)
-        # A factor that is positive and common to all fusions passes through the maximum.
+        # A positive factor that is common to all fusions can be applied after the maximum.
         return y if self.attention is None else y * self.attention(x).to(x.dtype)
 
     def fused_deferred(self, x: Deferred, coefficients: Tensor) -> Deferred:
-        """The same of a deferred input."""
+        """Apply Shift-Max to a deferred input."""
         y = shift_max(x, coefficients, self.groups, self.shift)
         return defer(y if self.attention is None else y * settle(hand_on(x, self.attention)))
 
@@ -127,17 +128,17 @@ class ShiftMax(ScriptableModule):
 
 @MODELS.register_module()
 class DynamicShiftMax(ShiftMax):
-    r"""The largest of K fusions of J circular channel shifts, with coefficients computed from the input.
+    r"""Return the largest of K fusions of J circular channel shifts, with coefficients computed from the input.
 
     .. math:: y_i = \max_{1 \le k \le K} \sum_{j=0}^{J-1} a^k_{i,j}(x) \, x_{\mathrm{roll}^j(i)}
 
-    The coefficients come from squeeze-and-excitation: global average pool, Linear(C, q), ReLU, Linear(q, K * J * C),
-    mapped by (hard_sigmoid - 0.5) * 4 into [-2, 2] and added to their initial values. J = 1 is Dynamic ReLU; J = K = 1
-    is squeeze-and-excitation.
+    The coefficients come from squeeze-and-excitation: global average pool, Linear(C, q), ReLU, Linear(q, K * J * C).
+    (hard_sigmoid - 0.5) * 4 maps the result into [-2, 2], and the initial values are added. J = 1 is Dynamic ReLU;
+    J = K = 1 is squeeze-and-excitation.
 
     Args:
         channels, groups, J, K, shift, init, spatial, init_cfg: see :class:`ShiftMax`.
-        reduction: r; the squeeze width q is C / r as a multiple of 4, at least 4.
+        reduction: r; the squeeze width q is C / r, rounded to a multiple of 4, at least 4.
 
     Shapes: (N, C, H, W) to (N, C, H, W).
 
@@ -165,20 +166,20 @@ class DynamicShiftMax(ShiftMax):
         squeeze = max(4, make_divisible(channels // reduction, 4))
         self.fc1 = nn.Linear(channels, squeeze)
         self.fc2 = nn.Linear(squeeze, K * J * channels)
-        # Small weights: training starts from the initial coefficients.
+        # With small weights, training starts near the initial coefficients.
         for fc in (self.fc1, self.fc2):
             nn.init.normal_(fc.weight, std=0.01)
             nn.init.zeros_(fc.bias)
 
     def coefficients(self, mean: Tensor) -> Tensor:
-        """The coefficients, (N, K, J, C), for an input of this ``mean`` over its positions, (N, C)."""
+        """Return the coefficients (N, K, J, C) for an input with this ``mean`` (N, C) over its positions."""
         return self.around_start(self.fc2(F.relu(self.fc1(mean))))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.fused(x, self.coefficients(x.mean((2, 3))))
 
     def deferred(self, x: Deferred) -> Deferred:
-        """The same of a deferred input: the mean of what was normalized is the normalized mean."""
+        """Apply the layer to a deferred input. The pending scale and shift also apply to its mean."""
         if x.mean is None or not x.is_affine:
             return defer(self.forward(settle(x)))
         mean = x.mean if x.scale is None else x.mean * x.scale + x.shift
@@ -189,8 +190,8 @@ class DynamicShiftMax(ShiftMax):
 class StaticShiftMax(ShiftMax):
     r"""Shift-Max with learned coefficients that do not depend on the input, the "static counterpart" of Table 2.
 
-    It is what remains of :class:`DynamicShiftMax` when the last layer has a bias, z, and no weights: the coefficients
-    have the same range and begin with the same values, to which weight decay draws them.
+    It is a :class:`DynamicShiftMax` whose last layer has only a bias, z, and no weights. The coefficients have the same
+    range and start at the same values. Weight decay pulls them back to these values.
 
     Args:
         channels, groups, J, K, shift, init, spatial, init_cfg: see :class:`ShiftMax`.
@@ -215,11 +216,11 @@ class StaticShiftMax(ShiftMax):
                  spatial: bool = False,
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(channels, groups, J, K, shift, init, spatial, init_cfg)
-        # Fusions that begin alike would get the same gradient for ever.
+        # Fusions with equal initial values would always get equal gradients.
         self.z = nn.Parameter(torch.randn(K * J * channels) * 0.01)
 
     def coefficients(self) -> Tensor:
-        """The coefficients, (1, K, J, C)."""
+        """Return the coefficients (1, K, J, C)."""
         return self.around_start(self.z)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Where to act: the spatial attention of the keypoint models."""
+"""The spatial attention of the keypoint models."""
 from typing import Optional
 
 from torch import Tensor, nn
@@ -11,13 +11,13 @@ from .scriptable import ScriptableModule
 
 
 class SpatialAttention(ScriptableModule):
-    r"""Where to act: the attention of Dynamic ReLU's spatial variant (DY-ReLU-C), which the keypoint models use.
+    r"""The attention of Dynamic ReLU's spatial variant (DY-ReLU-C), used by the keypoint models.
 
     .. math:: \pi_i = \min(\gamma \, \mathrm{softmax}_i(\mathrm{conv}(x) / \tau), 1), \quad \gamma = H W / 3
 
     Args:
-        channels: C, their number.
-        temperature: tau.
+        channels: C, the number of channels.
+        temperature: tau in the formula.
         init_cfg: as in MMEngine's BaseModule.
 
     Shapes: (N, C, H, W) to (N, 1, H, W).
@@ -40,7 +40,7 @@ class SpatialAttention(ScriptableModule):
         return self.attention(conv_with_moments(x, self.conv.weight)[0] + self.conv.bias)
 
     def attention(self, logits: Tensor) -> Tensor:
-        # H W softmax is what the exponentials are to their mean; so no size is in it, which ONNX would take for fixed.
+        # H W softmax equals the exponentials divided by their mean. This form contains no size that ONNX would fix.
         z = logits / self.temperature
         e = (z - z.amax((2, 3), keepdim=True).detach()).exp()
         return (e / (3 * e.mean((2, 3), keepdim=True))).clamp(max=1)

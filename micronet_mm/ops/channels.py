@@ -29,12 +29,12 @@ def channel_shuffle(x: Tensor, groups: int) -> Tensor:
 
 
 def channel_roll(x: Tensor, groups: int, steps: int = 1, shift: str = 'grouped') -> Tensor:
-    """Replace every channel by its partner, ``steps`` groups further on (the circular shift of Eq. 4).
+    """Replace every channel by its partner, ``steps`` groups ahead (the circular shift of Eq. 4).
 
     With the channels viewed as a (G, C / G) table, channel (p, q) becomes
 
     - ``'paper'``: (p + steps, q), exactly Eq. 4;
-    - ``'grouped'``: (p + steps, q + steps), as the released models do. It reaches another group *and* another place
+    - ``'grouped'``: (p + steps, q + steps), as in the released models. It reaches another group *and* another place
       in the group.
 
     Args:
@@ -55,7 +55,7 @@ def channel_roll(x: Tensor, groups: int, steps: int = 1, shift: str = 'grouped')
     if steps == 0:
         return x
     if shift not in SHIFTS:
-        raise ValueError(f'shift={shift!r} is not a known shift rule; use one of {SHIFTS}.')
+        raise ValueError(f'shift={shift!r} is not a shift rule; use one of {SHIFTS}.')
     across, within = -steps, -steps if shift == 'grouped' else 0
     if torch.onnx.is_in_onnx_export():
         return gather(x, np.roll(numbers(x, groups), (across, within), (0, 1)))
@@ -63,13 +63,13 @@ def channel_roll(x: Tensor, groups: int, steps: int = 1, shift: str = 'grouped')
     return (table.roll((across, within), (1, 2)) if within else table.roll(across, 1)).flatten(1, 2)
 
 
-# In ONNX a permutation is an index that is constant: a reshape would need the sizes of all dimensions, which a runtime
-# takes for fixed where it believes what was said of another one, and half a dozen nodes to find them.
+# In ONNX a permutation is a constant index. A reshape would need the sizes of all dimensions, and about six nodes to
+# compute them. A runtime may also treat a dynamic size as fixed.
 
 
 def numbers(x: Tensor, groups: int) -> np.ndarray:
-    """The numbers of the channels of ``x`` as a (groups, C / groups) table."""
-    # Where an exporter traces, a size is no plain number.
+    """Return the channel numbers of ``x`` as a (groups, C / groups) table."""
+    # While an exporter traces, a size is not a plain number.
     channels = len(x.unbind(1)) if torch.jit.is_tracing() else x.shape[1]
     return np.arange(channels).reshape(groups, -1)
 

@@ -1,7 +1,7 @@
-"""Build and load what is written in C++: the operators, and what runs plans.
+"""Build and load the C++ libraries: the operators, and the runtime for plans.
 
-It is compiled when they are first needed, in seconds, for the processor at hand, and kept in the user's cache folder.
-Where that fails everything works through the reference, with one warning.
+A library is compiled at first use, in seconds, for the processor of this machine. It is kept in the user's cache
+folder. If the operators cannot be built, the reference implementation is used, with one warning.
 """
 import ctypes
 import os
@@ -24,14 +24,14 @@ from typing import Optional, Union
 
 @dataclass(frozen=True)
 class Library:
-    """What is compiled into one file.
+    """The sources and flags of one library file.
 
     Attributes:
-        name: how the file begins.
-        sources: compiled together.
-        headers: what they include.
-        flags: of all of them.
-        variants: further sources, each with flags of its own; one may stand there several times.
+        name: prefix of the file name.
+        sources: source files, compiled together.
+        headers: header files that the sources include.
+        flags: compiler flags for all sources.
+        variants: more sources, each with additional flags. A source may appear several times.
     """
     name: str
     sources: tuple[Path, ...]
@@ -48,7 +48,7 @@ FLAGS = ('-O3', '-fopenmp', '-fPIC', '-shared', '-std=c++17', '-fno-math-errno')
 OPERATORS = Library(
     'operators', beside('line_conv_cpu.cpp', 'pointwise_cpu.cpp', 'settle_cpu.cpp', 'shift_max_cpu.cpp'),
     beside('deferred.h', 'vectors.h'), (*FLAGS, '-march=native'))
-# It chooses among these when it runs, so that it can be taken to another machine.
+# The plan library chooses one of these at run time, so the file also runs on other machines.
 VECTORS = {'plain': ()}
 if platform.machine() in ('x86_64', 'AMD64'):
     VECTORS |= {'avx2': ('-mavx2', '-mfma'),
@@ -61,14 +61,14 @@ DIGEST = sha256().digest_size
 
 
 class BuildError(RuntimeError):
-    """There is no library of the operators; the message says why and what to do."""
+    """Raised if no library can be built or loaded; the message gives the reason and the fix."""
 
 
 @cache
 def library() -> Optional[ctypes.CDLL]:
-    """The compiled operators; None, after one warning, where there are none.
+    """Return the compiled operators, or None after one warning if they are not available.
 
-    ``MICRONET_MM_REFERENCE=1`` in the environment asks for the plain PyTorch formulation instead.
+    Set ``MICRONET_MM_REFERENCE=1`` in the environment to use the plain PyTorch implementation instead.
     """
     if is_off():
         return None
@@ -81,7 +81,7 @@ def library() -> Optional[ctypes.CDLL]:
 
 @cache
 def has_code(operator: str, *sizes: int) -> bool:
-    """Whether the library has code of this operator for these sizes: it alone knows them."""
+    """Whether the library supports this operator for these sizes. Only the library knows its sizes."""
     function = getattr(library(), f'{operator}_has')
     function.argtypes, function.restype = [ctypes.c_int64] * len(sizes), ctypes.c_bool
     return function(*sizes)
@@ -92,30 +92,30 @@ def is_off() -> bool:
 
 
 def warn_of_reference(reason: Exception) -> None:
-    warnings.warn(f'MicroNet runs through the slower PyTorch formulation of its operators: {reason} '
-                  f'({OFF}=1 silences this.)', stacklevel=3)
+    warnings.warn(f'MicroNet uses the slower PyTorch implementation of its operators: {reason} '
+                  f'(Set {OFF}=1 to silence this warning.)', stacklevel=3)
 
 
 def load(wanted: Library) -> ctypes.CDLL:
-    """The first file of a library that loads.
+    """Load a library from the first file that loads.
 
     Raises:
-        BuildError: if none does.
+        BuildError: if no file loads.
     """
     failures = []
     for path in libraries(wanted, failures):
         try:
             return ctypes.CDLL(str(path))
         except OSError as error:
-            failures.append(f'{path} does not load ({error}); install what it lacks, or set XDG_CACHE_HOME if programs '
-                            'may not run from there.')
+            failures.append(f'{path} does not load ({error}); install the missing libraries, or set XDG_CACHE_HOME to '
+                            'a folder that code may run from.')
     raise BuildError(' '.join(dict.fromkeys(failures)))
 
 
 def libraries(wanted: Library, failures: list[str]) -> Iterator[Path]:
-    """Files to try: one kept from this very compiler, then a new one, then what any other compiler has left.
+    """Yield files to try: a cached file from this compiler, then a new build, then cached files from other compilers.
 
-    Why there are not more of them is added to ``failures``.
+    The reason for every file that is not available is added to ``failures``.
     """
     command = os.environ.get('CXX', '').split() or [
         next((name for name in ('g++', 'clang++', 'c++') if shutil.which(name)), 'g++')]
@@ -130,12 +130,12 @@ def libraries(wanted: Library, failures: list[str]) -> Iterator[Path]:
             except BuildError as error:
                 failures.append(str(error))
     else:
-        failures.append(f'no C++ compiler was found ({command[0]} is no program); install g++ or set CXX.')
+        failures.append(f'no C++ compiler was found ({command[0]} is not a program); install g++ or set CXX.')
     yield from kept(f'{stem}_*.so', failures)
 
 
 def key(wanted: Library) -> str:
-    """What a file must have been made from and for to be right here. It is found without a compiler."""
+    """Return the cache key of a library: sources, flags, system and processor. It needs no compiler."""
     variants = [source for source, _ in wanted.variants]
     contents = [file.read_bytes() for file in (*wanted.sources, *wanted.headers, *variants)]
     flags = (*wanted.flags, *(flag for _, more in wanted.variants for flag in more))
@@ -144,14 +144,14 @@ def key(wanted: Library) -> str:
 
 
 def version(compiler: str) -> str:
-    """Changes when another compiler is installed. To ask the compiler would take time at every start."""
+    """Return a fingerprint of the compiler file. Asking the compiler for its version would slow down every start."""
     path = os.path.realpath(compiler)
     found = os.stat(path)
     return sha256(f'{path} {found.st_size} {found.st_mtime_ns}'.encode()).hexdigest()[:8]
 
 
 def processor() -> bytes:
-    """What '-march=native' depends on: a cache folder may be shared by different machines."""
+    """Return what '-march=native' depends on. Different machines may share a cache folder."""
     try:
         lines = set(Path('/proc/cpuinfo').read_text().splitlines())
         features = ('flags', 'Features', 'model name')
@@ -161,12 +161,12 @@ def processor() -> bytes:
 
 
 def folders(failures: list[str]) -> Iterator[Path]:
-    """Where libraries are kept: where the user wants it, or else at home, or else among the temporary files."""
+    """Yield the cache folders: XDG_CACHE_HOME, or else the home folder and then the temporary folder."""
     wanted, home = os.environ.get('XDG_CACHE_HOME', ''), os.path.expanduser('~')
-    if os.path.isabs(wanted):  # others are to be ignored, says the XDG Base Directory Specification
+    if os.path.isabs(wanted):  # the XDG Base Directory Specification ignores relative paths
         yield Path(wanted, 'micronet_mm')
         return
-    if os.path.isabs(home):  # it is not where the user has neither HOME nor an entry in passwd
+    if os.path.isabs(home):  # not absolute if the user has neither HOME nor an entry in passwd
         yield Path(home, '.cache', 'micronet_mm')
     if os.name == 'posix':
         try:
@@ -176,18 +176,18 @@ def folders(failures: list[str]) -> Iterator[Path]:
 
 
 def private_folder() -> Path:
-    """Below the folder of temporary files, which is everybody's: a library that another user put there would be run."""
+    """Return a private folder in the shared temporary folder. A library from another user must never be loaded."""
     user = os.geteuid()
     folder = Path(tempfile.gettempdir(), f'micronet_mm_{user}')
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != user or found.st_mode & 0o077:
-        raise PermissionError(f'{folder} is not a folder of user {user} alone')
+        raise PermissionError(f'{folder} is not private to user {user}')
     return folder
 
 
 def kept(pattern: str, failures: list[str]) -> Iterator[Path]:
-    """The libraries of such names that are whole: to load one that was cut off may kill the process."""
+    """Yield the complete libraries with matching names. Loading a truncated library can kill the process."""
     for folder in folders(failures):
         for name in sorted(glob(pattern, root_dir=folder)):
             if is_whole(folder / name):
@@ -197,23 +197,23 @@ def kept(pattern: str, failures: list[str]) -> Iterator[Path]:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether it ends with the digest of what is before."""
+    """Whether the file ends with the digest of its content."""
     try:
-        content = path.read_bytes() if path.is_file() else b''  # not of a pipe, which would wait
+        content = path.read_bytes() if path.is_file() else b''  # reading a pipe would block
     except OSError:
         return False
     return sha256(content[:-DIGEST]).digest() == content[-DIGEST:]
 
 
 def build(wanted: Library, command: list[str], target: Path) -> Path:
-    """Compile the sources, and return ``target``, which appears when it is complete.
+    """Compile the sources and return ``target``. The file appears only when it is complete.
 
     Raises:
-        BuildError: if the compiler fails or nothing can be written.
+        BuildError: if the compiler fails or the folder cannot be written.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        # Several processes may build at once: each in a folder of its own, and the last rename wins.
+        # Several processes may build at once. Each uses a separate folder, and the last rename wins.
         with tempfile.TemporaryDirectory(dir=target.parent, ignore_cleanup_errors=True) as folder:
             made = Path(folder, target.name)
             compile_to(wanted, command, made)
@@ -221,19 +221,19 @@ def build(wanted: Library, command: list[str], target: Path) -> Path:
             with made.open('ab') as file:
                 file.write(digest)
                 file.flush()
-                with suppress(OSError):  # some file systems refuse; a file that lost its end is found out by the digest
+                with suppress(OSError):  # some file systems refuse; the digest reveals a truncated file
                     os.fsync(file.fileno())
             if target.is_dir():
                 shutil.rmtree(target, ignore_errors=True)
             made.replace(target)
     except OSError as error:
-        raise BuildError(f'{target.parent} cannot be written ({error.strerror}); set XDG_CACHE_HOME to a folder that '
-                         'can.') from None
+        raise BuildError(f'{target.parent} cannot be written ({error.strerror}); set XDG_CACHE_HOME to a writable '
+                         'folder.') from None
     return target
 
 
 def compile_to(wanted: Library, command: list[str], path: Path) -> None:
-    """Compile the variants, side by side, and the rest with them."""
+    """Compile the variants in parallel, then compile the sources and link everything."""
     objects = [path.with_suffix(f'.{number}.o') for number in range(len(wanted.variants))]
     with ThreadPoolExecutor() as pool:
         for _ in pool.map(lambda made, variant: run_compiler(command, *wanted.flags, *variant[1], '-c', '-o', made,
@@ -243,9 +243,9 @@ def compile_to(wanted: Library, command: list[str], path: Path) -> None:
 
 
 def run_compiler(command: list[str], *arguments: Union[str, Path], beside: Path) -> None:
-    """Its temporary files go beside a path: where those of others go may be full or read-only.
+    """Run the compiler, with its temporary files in the folder of ``beside``.
 
-    A level of optimization in CXX wins over ours.
+    The system's temporary folder may be full or read-only. An optimization level in CXX overrides ours.
     """
     levels = [part for part in command if part.startswith('-O')]
     try:
@@ -256,4 +256,4 @@ def run_compiler(command: list[str], *arguments: Union[str, Path], beside: Path)
     if run.returncode:
         lines = run.stderr.strip().splitlines() or ['no message']
         told = next((line for line in lines if any(word in line for word in ('error:', 'cannot', 'failed'))), lines[-1])
-        raise BuildError(f'{" ".join(command)} failed: {told}. A compiler with OpenMP is needed, such as g++.')
+        raise BuildError(f'{" ".join(command)} failed: {told}. Use a compiler with OpenMP, such as g++.')

@@ -1,5 +1,7 @@
-"""The convolutions of MicroNet, which are the halves of micro-factorized ones: depthwise along one axis (section 3.2)
-and pointwise in groups (section 3.1)."""
+"""The convolutions of MicroNet: depthwise along one axis (section 3.2) and pointwise in groups (section 3.1).
+
+Each is one half of a micro-factorized convolution.
+"""
 from functools import partial
 from math import isfinite
 from typing import NamedTuple, Optional
@@ -13,9 +15,9 @@ from .cpp_function import CppFunction
 from .deferred import CLAMPS, Deferred, can_defer, reference_gradients, settle, value, wants_reference
 
 Pair = tuple[int, int]
-SEGMENT = 4096  # positions that a pointwise convolution takes as one task
+SEGMENT = 4096  # positions per task of a pointwise convolution
 
-# Sums over positions come in parts, P of each sample.
+# Sums over positions are returned in P parts per sample.
 LINE_FORWARD = CppFunction(
     'line_conv_forward', 'raw=N*C*H*W scale?=C shift?=C order?=C:index w=C*M*k y=N*C*M*h*w mean=N*C*M squares=N*C*M',
     'N C M H W h w k stride vertical', clamps=True)
@@ -32,29 +34,29 @@ JOIN_MOMENTS = CppFunction('join_moments', 'mean=N*P*C squares=N*P*C row_mean=N*
 
 
 class Moments(NamedTuple):
-    """Of a convolution's output (N, C, H, W).
+    """Mean and variance of the output (N, C, H, W) of a convolution.
 
     Attributes:
-        mean: (N, C), over the positions.
-        variance: (C), over samples and positions, around the mean over both.
+        mean: (N, C), mean over the positions.
+        variance: (C), variance over samples and positions, around their common mean.
     """
     mean: Tensor
     variance: Tensor
 
 
 def line_conv(x: Tensor, weight: Tensor, stride: int = 1) -> Tensor:
-    """Convolve every channel with filters of its own along one axis, zeros around.
+    """Apply a zero-padded depthwise convolution along one axis.
 
-    C++ for CPUs where it fits, PyTorch's convolution elsewhere; for backward both save ``x`` and ``weight``.
+    Use C++ on CPUs if the inputs fit, PyTorch's convolution otherwise. Both save ``x`` and ``weight`` for backward.
 
     Args:
         x: (N, C, H, W).
-        weight: (C * M, 1, k, 1) to filter columns or (C * M, 1, 1, k) to filter rows; M filters a channel, k odd and
-            at least 3.
-        stride: along the axis of the filter.
+        weight: (C * M, 1, k, 1) to filter columns or (C * M, 1, 1, k) to filter rows, with M filters per channel.
+            k is odd and at least 3.
+        stride: stride along the axis of the filter.
 
     Returns:
-        (N, C * M, H', W'), the axis of the filter divided by the stride and rounded up.
+        (N, C * M, H', W'). The size along the filter is divided by the stride and rounded up.
 
     Example:
         >>> line_conv(torch.rand(1, 4, 8, 8), torch.rand(8, 1, 3, 1), stride=2).shape
@@ -66,7 +68,7 @@ def line_conv(x: Tensor, weight: Tensor, stride: int = 1) -> Tensor:
 
 
 def reference_line_conv(x: Tensor, weight: Tensor, stride: int = 1) -> Tensor:
-    """:func:`line_conv` by PyTorch's convolution."""
+    """Compute :func:`line_conv` with PyTorch's convolution."""
     *_, height, width = weight.shape
     steps = (1, stride) if height == 1 else (stride, 1)
     return F.conv2d(x, weight, None, steps, (height // 2, width // 2), groups=x.shape[1])
@@ -74,20 +76,20 @@ def reference_line_conv(x: Tensor, weight: Tensor, stride: int = 1) -> Tensor:
 
 def conv_with_moments(x: Deferred, weight: Tensor, stride: Pair = (1, 1), padding: Pair = (0, 0),
                       groups: int = 1) -> tuple[Tensor, Moments]:
-    """Convolve what ``x`` stands for, without a bias, and take the moments of the result.
+    """Convolve a deferred input without a bias, and return the output with its moments.
 
-    C++ where the convolution is a line or a pointwise one, PyTorch elsewhere. For backward the C++ saves ``x.raw`` and
-    its scale and shift, the weight, and the output.
+    Use C++ for convolutions along one axis and pointwise convolutions, PyTorch otherwise. For backward, C++ saves
+    ``x.raw`` with its scale and shift, the weight, and the output.
 
     Args:
-        x: of shape (N, C, H, W).
+        x: deferred input of shape (N, C, H, W).
         weight: (C', C / groups, k, k').
-        stride: of the convolution.
-        padding: zeros around, rows and columns.
-        groups: of the convolution.
+        stride: stride for rows and columns.
+        padding: zero padding for rows and columns.
+        groups: number of groups.
 
     Returns:
-        (N, C', H', W'), and its moments.
+        Output (N, C', H', W') and its moments.
     """
     if is_compiled(x.raw, weight, stride, padding, groups):
         y, mean, variance = CompiledConv.apply(*x[:3], weight, x.clamp, x.order, max(stride), groups, True)
@@ -101,8 +103,10 @@ def moments_of(y: Tensor) -> Moments:
 
 
 def is_compiled(x: Tensor, weight: Tensor, stride: Pair, padding: Pair, groups: int) -> bool:
-    """Whether there is C++ code for this convolution: of a line or pointwise, as far as it goes in steps and beyond the
-    border along the line only."""
+    """Whether the C++ code supports this convolution: depthwise along one axis, or pointwise in groups.
+
+    Padding must be half the kernel size, rounded down. Along an axis with kernel size 1, the stride must be 1.
+    """
     kernel = tuple(weight.shape[2:])
     along = padding == tuple(size // 2 for size in kernel) and all(
         step == 1 if size == 1 else step > 0 for step, size in zip(stride, kernel))
@@ -113,30 +117,31 @@ def is_compiled(x: Tensor, weight: Tensor, stride: Pair, padding: Pair, groups: 
 
 
 def is_line(x: Tensor, weight: Tensor) -> bool:
-    """Whether there is C++ code for a depthwise convolution of this weight."""
+    """Whether the C++ code supports a depthwise convolution with this weight."""
     *_, width, size = sorted(weight.shape[1:])
     return (is_alike(x, weight) and weight.dim() == 4 and weight.shape[1] == width == 1
             and weight.shape[0] % x.shape[1] == 0 and weight.numel() > 0 and has_code('line_conv', size))
 
 
 def is_alike(x: Tensor, *others: Tensor) -> bool:
-    """Whether these can go where ``x`` goes."""
+    """Whether these are plain tensors with the type and device of ``x``."""
     return all(type(t) in (Tensor, torch.nn.Parameter) and t.dtype == x.dtype and t.device == x.device for t in others)
 
 
 def reference_conv(raw: Tensor, scale: Optional[Tensor], shift: Optional[Tensor], weight: Tensor, clamp: str,
                    order: Optional[Tensor], stride: int, groups: int, with_moments: bool) -> tuple:
-    """:class:`CompiledConv` by PyTorch's operations."""
+    """Compute :class:`CompiledConv` with PyTorch operations."""
     x = value(raw, scale, shift, clamp, order)
     y = F.conv2d(x, weight, groups=groups) if weight[0, 0].numel() == 1 else reference_line_conv(x, weight, stride)
     return (y, *moments_of(y)) if with_moments else y
 
 
 class CompiledConv(torch.autograd.Function):
-    """The C++ implementation: a convolution of a deferred input, and the moments of its output if wanted.
+    """C++ implementation: convolve a deferred input, and compute the moments of the output if requested.
 
-    With a, b the gradients of mean and variance, the gradient of y is that of its readers + a / S + 2 b (y - mean) / M,
-    M values in a channel and S in a plane of it. That is added when it is read, not written.
+    Let a and b be the gradients of mean and variance, S the values in a plane, and M the values in a channel. The
+    moments add a / S + 2 b (y - mean) / M to the incoming gradient of y. Backward adds this term as it reads the
+    gradient, and never stores the sum.
     """
 
     @staticmethod
@@ -179,8 +184,8 @@ class CompiledConv(torch.autograd.Function):
         backward(raw.dtype, (inputs, scale, shift, order, weights, gradient, y, constant, slope, gx, g_weight, *sums),
                  sizes, CLAMPS[clamp])
         found = gx, *(None if g is None else g.sum(0) for g in (*sums, g_weight))
-        # A line takes zeros between its outputs and beyond the border times the input, which is no zero where that is
-        # infinite or NaN.
+        # A filter along one axis multiplies the input by zeros between outputs and beyond the border. The product is
+        # not zero if the input is infinite or NaN.
         is_line = weight[0, 0].numel() > 1
         if is_line and of_weight and not isfinite(found[3].sum()):
             found = by_reference()
@@ -189,7 +194,7 @@ class CompiledConv(torch.autograd.Function):
 
 def plan(x: Tensor, weight: Tensor, stride: int, groups: int) -> tuple[CppFunction, CppFunction, tuple[int, ...],
                                                                       tuple[int, ...], int, int]:
-    """C++ forward and backward, their sizes, the output's shape, and in how many parts of what length moments come."""
+    """Return C++ forward and backward, their sizes, the output shape, and the number and length of moment parts."""
     n, c, h, w = x.shape
     out, _, kernel_h, kernel_w = weight.shape
     if kernel_h == kernel_w == 1:
@@ -204,7 +209,7 @@ def plan(x: Tensor, weight: Tensor, stride: int, groups: int) -> tuple[CppFuncti
 
 def with_moment_gradients(output: list[Tensor], gradients: tuple[Optional[Tensor], ...],
                           shape: tuple[int, ...]) -> tuple[Optional[Tensor], ...]:
-    """y, and the constants (N, C) and slopes (C) on y that the moments add to its gradient; None where nothing is."""
+    """Return y, and the constants (N, C) and slopes (C) that the moments add to its gradient, or three times None."""
     if all(gradient is None for gradient in gradients):
         return None, None, None
     y, mean = output

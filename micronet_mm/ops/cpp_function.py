@@ -1,8 +1,8 @@
-"""The door to the C++ operators: nothing reaches them but memory of the size and kind that they read or write.
+"""Checked ctypes bindings: dtype, size and layout are validated before an address is passed to C++.
 
-They see addresses, so a tensor that does not fit would be read beyond its end. Callers ask beforehand whether there is
-code for what they have, and leave the rest to PyTorch, whose errors are clear; what comes to the door and does not fit
-is a mistake of theirs.
+The C++ operators receive addresses only, so they would read beyond the end of a tensor that is too small. Callers first
+check whether the C++ code supports their inputs. Otherwise they use PyTorch, which has clear errors. A tensor that does
+not fit here is therefore a mistake of the caller.
 """
 import ctypes
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .compiled import library
 
-# Type of a tensor -> its name in C++, and the type of the arithmetic.
+# Type of a tensor -> its name in C++, and the compute type.
 TYPES = {
     torch.float32: ('float32', torch.float32),
     torch.float64: ('float64', torch.float64),
@@ -24,14 +24,14 @@ TYPES = {
 
 
 class CppFunction:
-    """A function of the library, one instance for every type.
+    """A function of the library, with one C++ instance per type.
 
     Args:
-        name: less the type.
-        tensors: its first arguments, each ``name=shape``, the shape a product of sizes. ``?`` behind a name allows
-            None, ``~`` channels that come last. ``:index`` stands for int64, ``:sum`` for the type of the arithmetic.
-        sizes: names of the integers that follow; the threads come last.
-        clamps: whether the two bounds of a clamp stand before them.
+        name: name of the C++ function, without the type.
+        tensors: the first arguments, each ``name=shape``. The shape is a product of sizes. ``?`` after a name allows
+            None, ``~`` allows channels last. ``:index`` means int64, ``:sum`` means the compute type.
+        sizes: names of the integer arguments that follow. The number of threads is always the last argument.
+        clamps: pass the two bounds of a clamp before the sizes.
     """
 
     def __init__(self, name: str, tensors: str, sizes: str, clamps: bool = False) -> None:
@@ -40,12 +40,12 @@ class CppFunction:
         self.arguments = [Argument(text, self.sizes) for text in tensors.split()]
         self.types = [*[ctypes.c_void_p] * len(self.arguments), *[ctypes.c_double] * (2 * clamps),
                       *[ctypes.c_int64] * (len(self.sizes) + 1)]
-        # A network calls with the same types and sizes again and again.
+        # A network repeats calls with the same types and sizes.
         self.of_type = cache(self.of_type)
         self.numels = lru_cache(maxsize=1024)(self.numels)
 
     def of_type(self, dtype: torch.dtype) -> tuple[Callable, list[torch.dtype]]:
-        """The instance for this type, and the types of its tensors."""
+        """Return the C++ instance for this type, and the types of its tensors."""
         suffix, arithmetic = TYPES[dtype]
         function = getattr(library(), f'{self.name}_{suffix}')
         function.argtypes, function.restype = self.types, None
@@ -53,15 +53,15 @@ class CppFunction:
         return function, [kinds[argument.kind] for argument in self.arguments]
 
     def numels(self, sizes: tuple[int, ...]) -> list[int]:
-        """How many values each tensor has."""
+        """Return the number of values of each tensor."""
         return [prod(sizes[i] for i in argument.factors) for argument in self.arguments]
 
     def __call__(self, dtype: torch.dtype, tensors: Sequence[Optional[Tensor]], sizes: tuple[int, ...],
                  bounds: Sequence[float] = ()) -> None:
-        """Run it, on as many threads as PyTorch has.
+        """Run the C++ function, with as many threads as PyTorch uses.
 
         Raises:
-            RuntimeError: if a tensor does not fit.
+            RuntimeError: if a tensor has the wrong type, size, device or layout.
         """
         function, types = self.of_type(dtype)
         pointers = []
@@ -74,13 +74,13 @@ class CppFunction:
             else:
                 given = tensor if tensor is None else (
                     f'{tuple(tensor.shape)} of {tensor.dtype} on {tensor.device} with strides {tensor.stride()}')
-                raise RuntimeError(f'{self.name} needs {argument.name} as {numel} values of {kind} in a row on the '
-                                   f'CPU, got {given}.')
+                raise RuntimeError(f'{self.name} needs {argument.name} as {numel} values of {kind}, contiguous on '
+                                   f'the CPU; got {given}.')
         function(*pointers, *bounds, *sizes, torch.get_num_threads())
 
 
 class Argument:
-    """A tensor as :class:`CppFunction` declares it."""
+    """The declaration of a tensor argument of :class:`CppFunction`."""
 
     def __init__(self, text: str, sizes: list[str]) -> None:
         name, shape = text.split('=')
@@ -91,5 +91,5 @@ class Argument:
         self.factors = [sizes.index(size) for size in shape.split('*')]
 
     def lies_as_read(self, tensor: Tensor) -> bool:
-        """Whether C++ can read it though its channels come last."""
+        """Whether the C++ code accepts the channels-last layout of this tensor."""
         return self.any_layout and tensor.is_contiguous(memory_format=torch.channels_last)

@@ -1,18 +1,18 @@
-// What the C++ operators share: tensors whose normalization, activation and shuffle are still to come, gradients of
-// tensors whose moments were taken, and both of these row by row.
+// Shared by the C++ operators: tensors with pending normalization, activation and shuffle, and gradients of outputs
+// with moments. Both are read row by row.
 //
-// The operators are compiled on the user's machine by compiled.py and called through ctypes, so nothing of PyTorch is
-// included. Tensors are contiguous (N, C, S), S positions. No task writes what another one does, and sums over tasks are
-// made in a fixed order behind them, so results do not depend on the number of threads.
+// compiled.py compiles the operators on the user's machine, and Python calls them through ctypes. So they include no
+// PyTorch headers. Tensors are contiguous (N, C, S) with S positions. Tasks never write the same values, and sums over
+// tasks are computed afterwards in a fixed order. So results do not depend on the number of threads.
 #pragma once
 #include <cstdint>
 
 // Value channel c of a sample is raw[r] * scale[r] + shift[r], clamped to [lower, upper], with the raw channel
-// r = order[c]. A bound that is NaN is none, as nothing is below or above it.
+// r = order[c]. A NaN bound means no bound, because no value is below or above NaN.
 template <typename T>
 struct Deferred {
-    const T *raw, *scale, *shift;  // scale and shift may be null: 1 and 0
-    const int64_t *order;          // may be null: the identity
+    const T *raw, *scale, *shift;  // null scale and shift mean 1 and 0
+    const int64_t *order;          // null means the identity
     T lower, upper;
     int64_t C, S;
 
@@ -21,21 +21,22 @@ struct Deferred {
     T offset(int64_t r) const { return scale ? shift[r] : T(0); }
     const T *row(int64_t n, int64_t r) const { return raw + (n * C + r) * S; }
 
-    // NaN stays NaN in both comparisons.
+    // Both comparisons keep NaN.
     static T clamped(T value, T lower, T upper) {
         value = value < lower ? lower : value;
         return value > upper ? upper : value;
     }
 
-    // The values of raw channel r at `count` positions from `first` on.
+    // Values of raw channel r at `count` positions, starting at `first`.
     void values(int64_t n, int64_t r, int64_t first, int64_t count, T *to) const {
         const T *from = row(n, r) + first, a = factor(r), b = offset(r), low = lower, high = upper;
 #pragma omp simd
         for (int64_t s = 0; s < count; ++s) to[s] = clamped(from[s] * a + b, low, high);
     }
 
-    // From the gradient of these values to that of the raw ones, which may take its place, and what it adds to those of
-    // scale and shift. NaN passes gradients on, as in PyTorch (whose relu6 does so where no vector is filled).
+    // Compute the gradient of the raw values from the gradient of these values; both may share memory. Add to the
+    // gradients of scale and shift. Gradients pass through NaN, as in PyTorch. (Its relu6 does so for values that do
+    // not fill a vector.)
     void back(int64_t n, int64_t r, int64_t first, int64_t count, const T *g, T *to, T &g_scale, T &g_shift) const {
         const T *from = row(n, r) + first, a = factor(r), b = offset(r), low = lower, high = upper;
         T sum = 0, product = 0;
@@ -52,10 +53,10 @@ struct Deferred {
     }
 };
 
-// The gradient of an output y whose moments were used too: g + a[n, c] + b[c] * y.
+// The gradient of an output y if its moments were used too: g + a[n, c] + b[c] * y.
 template <typename T>
 struct OutputGradient {
-    const T *g, *y, *a, *b;  // a and b may be null: nothing is added
+    const T *g, *y, *a, *b;  // null a and b add nothing
 
     void values(int64_t n, int64_t c, int64_t C, int64_t S, int64_t first, int64_t count, T *to) const {
         const int64_t start = (n * C + c) * S + first;
@@ -70,7 +71,7 @@ struct OutputGradient {
     }
 };
 
-// Mean, and sum of squares around it, of a row.
+// Mean of a row, and the sum of squares around the mean.
 template <typename T>
 void moments(const T *y, int64_t count, T *mean, T *squares) {
     T sum = 0, square = 0;

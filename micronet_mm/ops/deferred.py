@@ -1,12 +1,12 @@
-"""Tensors whose normalization, activation and shuffle are still to come.
+"""Tensors with pending normalization, activation and shuffle.
 
-Inside a Micro-Block every convolution is followed by BN, an activation and a shuffle. Each of these by itself reads
-and writes the whole tensor, and backward would keep a copy from before and after it. On CPUs the layers of this
-package pass a :class:`Deferred` on instead: what the convolution gave, and what is to be done to it. The C++ operator
-that reads it next does that on the way, in forward and again in backward, so that only what the convolutions gave is
-kept.
+Inside a Micro-Block every convolution is followed by BN, an activation and a shuffle. Run separately, each step reads
+and writes the whole tensor, and backward keeps copies of its input and output. On CPUs the layers of this package pass
+a :class:`Deferred` instead: the raw output of the convolution and the pending steps. The next C++ operator applies the
+pending steps as it reads the tensor, in forward and again in backward. So only the convolution outputs are kept.
 
-A chain of layers begins with :func:`defer` and ends with :func:`settle`. What is called as a module gets a tensor.
+A chain of layers begins with :func:`defer` and ends with :func:`settle`. A layer that is called as a module receives a
+tensor.
 """
 from collections.abc import Callable
 from functools import cache
@@ -16,14 +16,13 @@ from typing import Any, NamedTuple, Optional
 import torch
 from torch import Tensor
 
-from micronet_mm.ops.dispatch import must_use_reference
-
 from .channels import channel_shuffle
 from .compiled import library
 from .cpp_function import CppFunction
+from .dispatch import must_use_reference
 
-TYPES = (torch.float32, torch.float64)  # that there is C++ code for
-CLAMPS = dict(none=(nan, nan), relu=(0, nan), relu6=(0, 6))  # nothing is below or above NaN
+TYPES = (torch.float32, torch.float64)  # supported by the C++ code
+CLAMPS = dict(none=(nan, nan), relu=(0, nan), relu6=(0, 6))  # no value is below or above NaN: no bound
 
 FORWARD = CppFunction('settle_forward', 'raw=N*C*S scale?=C shift?=C order?=C:index shortcut?=N*C*S y=N*C*S', 'N C S',
                       clamps=True)
@@ -32,15 +31,15 @@ BACKWARD = CppFunction('settle_backward', 'raw=N*C*S scale?=C shift?=C order?=C:
 
 
 class Deferred(NamedTuple):
-    """A tensor still to be normalized, activated and shuffled, in this order.
+    """A tensor with pending normalization, activation and shuffle, in this order.
 
     Attributes:
         raw: (N, C, H, W), contiguous.
         scale: (C), or None for no normalization.
-        shift: (C), with ``scale``.
-        clamp: the activation: 'none', 'relu' or 'relu6'.
-        order: (C), the raw channel that stands at each place, or None where nothing was shuffled.
-        mean: (N, C), the mean of ``raw`` over its positions, if it is known.
+        shift: (C), given together with ``scale``.
+        clamp: activation: 'none', 'relu' or 'relu6'.
+        order: (C), the raw channel that each output channel reads. None means no shuffle.
+        mean: (N, C), the mean of ``raw`` over its positions, if known.
     """
     raw: Tensor
     scale: Optional[Tensor] = None
@@ -50,11 +49,11 @@ class Deferred(NamedTuple):
     mean: Optional[Tensor] = None
 
     def activated(self, clamp: str) -> 'Deferred':
-        """With ``clamp`` as its activation; what is pending behind the place of an activation is settled first."""
+        """Return a copy with the activation ``clamp``; settle first if an activation or a shuffle is pending."""
         return (self if self.is_affine else Deferred(settle(self)))._replace(clamp=clamp)
 
     def shuffled(self, groups: tuple[int, ...]) -> 'Deferred':
-        """With channel shuffles, one after the other, behind what is pending."""
+        """Return a copy with more channel shuffles, applied one by one after the pending steps."""
         if not groups:
             return self
         order = order_of(self.raw.shape[1], groups)
@@ -62,15 +61,15 @@ class Deferred(NamedTuple):
 
     @property
     def is_affine(self) -> bool:
-        """Whether it is ``raw * scale + shift`` and nothing else."""
+        """Whether only ``raw * scale + shift`` is pending."""
         return self.clamp == 'none' and self.order is None
 
 
 def defer(x: Tensor) -> Tensor:
-    """``x`` as a :class:`Deferred` with nothing pending, where the C++ operators can work on it; elsewhere ``x``."""
+    """Return ``x`` as a :class:`Deferred` with nothing pending if the C++ operators support it, else ``x``."""
     if torch.jit.is_scripting():
         return x
-    else:  # which TorchScript does not look into
+    else:  # TorchScript skips this branch
         return Deferred(x.contiguous()) if can_defer(x) else x
 
 
@@ -80,7 +79,7 @@ def can_defer(x: Tensor) -> bool:
 
 
 def settle(x: Tensor, shortcut: Optional[Tensor] = None) -> Tensor:
-    """What ``x`` stands for, a tensor, plus ``shortcut``."""
+    """Apply the pending steps of ``x``, add ``shortcut``, and return a tensor."""
     if isinstance(x, Deferred):
         if shortcut is None and x.scale is None and x.is_affine:
             return x.raw
@@ -90,7 +89,7 @@ def settle(x: Tensor, shortcut: Optional[Tensor] = None) -> Tensor:
 
 def value(raw: Tensor, scale: Optional[Tensor], shift: Optional[Tensor], clamp: str,
           order: Optional[Tensor]) -> Tensor:
-    """What a :class:`Deferred` of these stands for, by PyTorch's operations."""
+    """Return the value of a :class:`Deferred` with these fields, computed by PyTorch operations."""
     x = raw if scale is None else raw * scale[:, None, None] + shift[:, None, None]
     if clamp != 'none':
         x = torch.relu(x) if clamp == 'relu' else torch.nn.functional.relu6(x)
@@ -99,22 +98,23 @@ def value(raw: Tensor, scale: Optional[Tensor], shift: Optional[Tensor], clamp: 
 
 @cache
 def order_of(channels: int, shuffles: tuple[int, ...]) -> Tensor:
-    """For every channel behind shuffles of so many groups its number before them, (C)."""
-    with torch.inference_mode(False):  # it is kept, and of use to others
-        order = torch.arange(channels, device='cpu').view(1, -1)  # whatever the default device
+    """Return the source channel of every channel after channel shuffles with these group numbers, (C)."""
+    with torch.inference_mode(False):  # the result is cached and may be used outside inference mode
+        order = torch.arange(channels, device='cpu').view(1, -1)  # ignore the default device
         for groups in shuffles:
             order = channel_shuffle(order, groups)
         return order[0].contiguous()
 
 
 def reference_gradients(function: Callable, inputs: tuple, gradients: tuple, *settings: Any) -> tuple:
-    """The gradients of ``function(*inputs, *settings)`` by PyTorch's operations, None for inputs that need none.
+    """Return the gradients of ``function(*inputs, *settings)``, computed by PyTorch operations.
 
-    They can be differentiated again where that is asked for.
+    The gradient is None for an input that needs none. If grad mode is enabled, the gradients can be differentiated
+    again.
     """
     again = torch.is_grad_enabled()
     with torch.enable_grad():
-        # Views, as one input may depend on another: the way from the outputs ends at these.
+        # One input may depend on another. The graph from the outputs ends at these views.
         inputs = [x if x is None else x.view_as(x) for x in inputs]
         outputs = function(*inputs, *settings)
     outputs = outputs if isinstance(outputs, tuple) else (outputs, )
@@ -126,7 +126,7 @@ def reference_gradients(function: Callable, inputs: tuple, gradients: tuple, *se
 
 
 def wants_reference(*gradients: Optional[Tensor]) -> bool:
-    """Whether backward has to be made of PyTorch's operations: to be differentiated again, or for somebody to see."""
+    """Whether backward must use PyTorch operations: for double backward, or because PyTorch watches the operations."""
     return torch.is_grad_enabled() or must_use_reference(*(g for g in gradients if g is not None))
 
 
@@ -137,7 +137,7 @@ def settled(raw: Tensor, scale: Optional[Tensor], shift: Optional[Tensor], short
 
 
 class Settle(torch.autograd.Function):
-    """:func:`settle` in C++. Saves ``raw``, ``scale`` and ``shift``."""
+    """Implement :func:`settle` in C++. Saves ``raw``, ``scale`` and ``shift``."""
 
     @staticmethod
     def forward(ctx, raw: Tensor, scale: Optional[Tensor], shift: Optional[Tensor], shortcut: Optional[Tensor],

@@ -1,8 +1,8 @@
-"""Is anybody watching?
+"""Decide whether an operator must use its PyTorch implementation.
 
-C++ and Triton are invisible to PyTorch: its dispatcher sees no operation there, so a mode that counts them, a tracer, a
-transform or a hook would get nothing, or the wrong thing. Whoever is about to run such code asks here first, and runs
-PyTorch's own operations where the answer is yes.
+PyTorch's dispatcher does not see C++ and Triton kernels. A mode that counts operations, a tracer, a transform or a hook
+would get nothing, or a wrong result. Call :func:`must_use_reference` before a native kernel; if it returns True, use
+the PyTorch implementation.
 """
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,9 +20,8 @@ from torch.nn.utils.parametrize import is_parametrized
 from torch.overrides import _get_current_function_mode_stack
 from torch.utils._device import DeviceContext
 
-# What a call of plain tensors passes on its way through the dispatcher. Whatever else stands there wants to see
-# operations: modes, transforms, tracers; fake, batched and wrapped tensors; other kinds of memory. Autocast wants other
-# types only.
+# Dispatch keys of a call with plain tensors. Any other key needs to see the operations: modes, transforms and tracers;
+# fake, batched and wrapped tensors; other kinds of memory. Autocast is included because it only changes types.
 PLAIN = reduce(or_, (DispatchKeySet(key).raw_repr() for key in (
     DispatchKey.BackendSelect, DispatchKey.ADInplaceOrView, DispatchKey.CPU, DispatchKey.CUDA, DispatchKey.AutogradCPU,
     DispatchKey.AutogradCUDA, DispatchKey.AutocastCPU, DispatchKey.AutocastCUDA)))
@@ -32,7 +31,7 @@ _reference_only = ContextVar('reference_only', default=False)
 
 @contextmanager
 def reference_only() -> Iterator[None]:
-    """Within it every operator runs through its PyTorch formulation, to compare with or to be looked into."""
+    """Make every operator use its PyTorch implementation inside the context, for comparison or inspection."""
     token = _reference_only.set(True)
     try:
         yield
@@ -41,8 +40,8 @@ def reference_only() -> Iterator[None]:
 
 
 def must_use_reference(*tensors: Tensor) -> bool:
-    """Whether anybody wants to see the operations on these tensors: by PyTorch's account of what a call would pass."""
-    # A compiler has to be asked first: it cannot follow the rest.
+    """Whether PyTorch must see the operations on these tensors, judged by dispatch keys and active modes."""
+    # Check for a compiler first: it cannot trace the other checks.
     if torch.compiler.is_compiling() or _reference_only.get() or has_modes():
         return True
     keys = torch._C._dispatch_tls_local_include_set()
@@ -54,27 +53,28 @@ def must_use_reference(*tensors: Tensor) -> bool:
 
 
 def has_modes() -> bool:
-    """Whether a mode is on that the dispatcher does not show: forward-mode differentiation, or one of functions.
+    """Whether a mode without a dispatch key is active: forward-mode differentiation or a function mode.
 
-    That of ``with torch.device(...)`` looks at nothing but factories.
+    ``with torch.device(...)`` does not count: its mode only changes factory functions.
     """
     return forward_ad._current_level >= 0 or (bool(torch._C._len_torch_function_stack()) and not all(
         isinstance(mode, DeviceContext) for mode in _get_current_function_mode_stack()))
 
 
-# Where classes are defined whose computation this package knows.
+# Modules that define classes with a known computation.
 KNOWN = ('micronet_mm.', 'torch.nn.modules.', 'mmcv.cnn.', 'mmengine.model.', 'mmengine.utils.')
-# What a subclass may redefine without computing something else.
+# Attributes that a subclass may redefine without changing the computation.
 HARMLESS = {'__init__', '__doc__', '__module__', '__qualname__', '__annotations__', '__repr__', 'extra_repr',
             'init_weights', 'reset_parameters', '__abstractmethods__', '__firstlineno__', '__static_attributes__'}
 
 
 def computes(module: Optional[nn.Module]) -> type:
-    """Return the known class whose computation a call of this module is.
+    """Return the known class that describes the computation of this module.
 
-    A module may compute something else than the class that it is an instance of: a subclass has another ``forward``, or
-    another method that ``forward`` calls; an instance has a ``forward`` of its own, hooks, or parametrized weights.
-    ``NoneType`` is returned for these, and for None.
+    Return ``NoneType`` for None, and for a module that may compute something else than its known class:
+
+    - a subclass redefines ``forward``, or a method that ``forward`` calls;
+    - the instance has a redefined ``forward``, hooks, or parametrized weights.
     """
     if module is None or has_hooks(module) or is_parametrized(module):
         return type(None)
@@ -85,7 +85,7 @@ def computes(module: Optional[nn.Module]) -> type:
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether a call of this module does more than its class says, so that it must be called, not seen through."""
+    """Whether a call of this module does more than its class. Such a module must be called, never replaced."""
     return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
                 or module._backward_pre_hooks or of_all._global_forward_hooks or of_all._global_forward_pre_hooks
                 or of_all._global_backward_hooks or of_all._global_backward_pre_hooks

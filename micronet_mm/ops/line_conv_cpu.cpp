@@ -1,10 +1,10 @@
-// Depthwise convolution along one axis for CPUs, forward and backward, reading a deferred input and taking the moments
-// of its output: what micro-factorized depthwise convolutions are made of. Every input channel has M filters of k taps (k
-// odd, padding k / 2).
+// Depthwise convolution along one axis for CPUs, forward and backward: one half of a micro-factorized depthwise
+// convolution. It reads a deferred input and computes the moments of its output. Every input channel has M filters of k
+// taps (k odd, padding k / 2).
 //
-// A plane is copied (normalized) into a buffer with zeros before and after, along the axis of the filter; then every tap
-// is one shift of the whole plane, so the loops run over long contiguous rows whatever the plane's shape. A stride is
-// served by computing all positions and taking every second. A plane of a sample is a task.
+// A plane is normalized and copied into a buffer with zeros at both ends of the filter axis. Then every tap is a shift
+// of the whole plane, so the loops run over long contiguous rows for any plane shape. With a stride, all positions are
+// computed and only the strided positions are kept. A plane of a sample is a task.
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -14,7 +14,7 @@
 
 namespace {
 
-// The padded plane of H x W values: where things are.
+// Layout of the padded plane of H x W values.
 struct Plane {
     int64_t H, W, k, stride, outH, outW;
     bool vertical;
@@ -25,7 +25,7 @@ struct Plane {
           size(vertical ? (H + k - 1) * W : H * (W + k - 1)), shift(vertical ? W : 1), first(k / 2 * shift),
           positions(size - (k - 1) * shift) {}
 
-    // Where the window of an output begins.
+    // Begin of the window of an output.
     int64_t at(int64_t h, int64_t w) const { return (vertical ? h * stride : h) * pitch + (vertical ? w : w * stride); }
 };
 
@@ -91,8 +91,8 @@ void forward(const Deferred<T> &x, const T *w, T *y, T *mean, T *squares, int64_
     }
 }
 
-// g_w, g_scale and g_shift are sums of the samples by themselves: (N, ...). What is not wanted is null: g_w, gx, or
-// g_scale and g_shift.
+// g_w, g_scale and g_shift are separate sums for each sample: (N, ...). Each of g_w, gx, and the pair g_scale and
+// g_shift is null if it is not needed.
 template <int k, typename T>
 void backward(const Deferred<T> &x, const T *w, const OutputGradient<T> &g, T *gx, T *g_w, T *g_scale, T *g_shift,
               int64_t N, int64_t M, const Plane &p, int threads) {
@@ -140,10 +140,10 @@ void backward(const Deferred<T> &x, const T *w, const OutputGradient<T> &g, T *g
     }
 }
 
-// The lengths of filters that there is code for.
+// The supported filter lengths.
 typedef std::integer_sequence<int, 3, 5, 7> Kernels;
 
-// Whether k is one of them; runs the instance for it.
+// Run the instance for k. Return false if k is not supported.
 template <typename F, int... sizes>
 bool choose(int64_t k, F run, std::integer_sequence<int, sizes...>) {
     return ((k == sizes && (run(std::integral_constant<int, sizes>{}), true)) || ...);

@@ -1,9 +1,9 @@
-// Group convolution of 1 x 1 for CPUs, forward and backward, reading a deferred input and taking the moments of its
+// 1 x 1 group convolution for CPUs, forward and backward. It reads a deferred input and computes the moments of its
 // output.
 //
-// Positions are worked on in pieces that fit the cache: the inputs of a group are loaded (normalized) into a tile, and
-// rows of the output come out of small matrix products in registers. Long planes are cut into segments, which are tasks
-// of their own.
+// Positions are processed in pieces that fit the cache. The inputs of a group are normalized and loaded into a tile.
+// Small matrix products in registers compute rows of the output. Long planes are split into segments, and each segment
+// is a task.
 #include <vector>
 
 #include "deferred.h"
@@ -11,8 +11,8 @@
 
 namespace {
 
-constexpr int ROWS = 4;                            // of a matrix product in registers
-constexpr int WIDTH = VECTOR_BYTES == 64 ? 4 : 2;  // its columns, in vectors
+constexpr int ROWS = 4;                            // rows of a matrix product in registers
+constexpr int WIDTH = VECTOR_BYTES == 64 ? 4 : 2;  // columns of a matrix product, in vectors
 
 template <typename T>
 constexpr int64_t TILE = 2 * WIDTH * LANES<T>;  // positions in a tile
@@ -44,7 +44,7 @@ inline void product_rows(const T *a, int64_t depth, const T *x, int64_t vectors,
     for (; v < vectors; ++v) product_block<R, 1, T>(a, depth, x + v * LANES<T>, out + v * LANES<T>);
 }
 
-// out (rows x TILE) = a (rows x depth) * x (depth x TILE), the first `vectors` of the columns
+// out (rows x TILE) = a (rows x depth) * x (depth x TILE), for the first `vectors` vectors of columns
 template <typename T>
 void product(const T *a, int64_t rows, int64_t depth, const T *x, int64_t vectors, T *out) {
     int64_t r = 0;
@@ -89,11 +89,11 @@ void outer(const T *e, int64_t rows, const T *x, int64_t depth, int64_t vectors,
 
 struct Shape {
     int64_t N, I, O, G, S;      // samples, input and output channels of a group, groups, positions
-    int64_t segments, segment;  // how many, of how many positions
+    int64_t segments, segment;  // number of segments, positions per segment
     int64_t tasks() const { return N * segments * G; }
 };
 
-// Where task t works.
+// Sample, segment, group and positions of task t.
 struct Task {
     int64_t n, segment, g, first, last;
     Task(const Shape &p, int64_t t) : n(t / p.G / p.segments), segment(t / p.G % p.segments), g(t % p.G) {
@@ -135,8 +135,8 @@ void forward(const Deferred<T> &x, const T *w, T *y, T *mean, T *squares, const 
     }
 }
 
-// g_w, g_scale and g_shift are sums of the segments by themselves: (N * segments, ...). What is not wanted is null: g_w,
-// gx, or g_scale and g_shift.
+// g_w, g_scale and g_shift are separate sums for each segment: (N * segments, ...). Each of g_w, gx, and the pair
+// g_scale and g_shift is null if it is not needed.
 template <typename T>
 void backward(const Deferred<T> &x, const T *w, const OutputGradient<T> &g, T *gx, T *g_w, T *g_scale, T *g_shift,
               const Shape &p, int threads) {
@@ -146,7 +146,7 @@ void backward(const Deferred<T> &x, const T *w, const OutputGradient<T> &g, T *g
     {
         std::vector<T> inputs(p.I * TILE<T>), errors(p.O * TILE<T>), back(p.I * TILE<T>), turned(weights);
         std::vector<T> scale_sums(p.I), shift_sums(p.I), lanes((weights + 1) * LANES<T>);
-        // vector_size types want aligned memory, which std::vector does not promise.
+        // vector_size types need aligned memory, but std::vector does not guarantee the alignment.
         auto *sums = (typename Vector<T>::type *)(((uintptr_t)lanes.data() + VECTOR_BYTES - 1) / VECTOR_BYTES * VECTOR_BYTES);
 #pragma omp for schedule(static)
         for (int64_t index = 0; index < p.tasks(); ++index) {

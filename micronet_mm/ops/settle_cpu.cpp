@@ -1,5 +1,5 @@
-// What a deferred tensor stands for, written out: normalized, activated, shuffled, and added to a shortcut. And the
-// moments of a tensor from those of its parts.
+// Materialize a deferred tensor: normalize, activate, shuffle, and add a shortcut. Also join the moments of the parts
+// of a tensor.
 #include <vector>
 
 #include "deferred.h"
@@ -18,7 +18,7 @@ void forward(const Deferred<T> &x, const T *shortcut, T *y, int64_t N, int threa
         }
 }
 
-// What is not wanted is null: gx, or g_scale and g_shift.
+// gx, or the pair g_scale and g_shift, is null if it is not needed.
 template <typename T>
 void backward(const Deferred<T> &x, const T *g, T *gx, T *g_scale, T *g_shift, int64_t N, int threads) {
 #pragma omp parallel num_threads(threads)
@@ -39,7 +39,7 @@ void backward(const Deferred<T> &x, const T *g, T *gx, T *g_scale, T *g_shift, i
     }
 }
 
-// Parts of a row are `step` positions long, but for the last one; mean and squares are (N, P, C), P parts to a row.
+// Parts of a row have `step` positions, except the last part. mean and squares are (N, P, C), with P parts per row.
 template <typename T>
 void join(const T *mean, const T *squares, T *row_mean, T *variance, int64_t N, int64_t P, int64_t C, int64_t S,
           int64_t step) {

@@ -1,11 +1,11 @@
-// Dynamic Shift-Max for CPUs: y = max_k (b[k] + sum_j a[k][j] * x[partner_j]), forward and backward, one pass over
-// memory each, for channels first and channels last.
+// Dynamic Shift-Max for CPUs: y = max_k (b[k] + sum_j a[k][j] * x[partner_j]), forward and backward, for channels first
+// and channels last. Forward and backward each make one pass over memory.
 //
-// Compiled on the user's machine by compiled.py and called through ctypes, so it includes nothing of PyTorch. No task
-// writes what another one does, and sums over tasks are made in a fixed order behind them, so results do not depend on
-// the number of threads.
+// compiled.py compiles this file on the user's machine, and Python calls it through ctypes. So it includes no PyTorch
+// headers. Tasks never write the same values, and sums over tasks are computed afterwards in a fixed order. So results
+// do not depend on the number of threads.
 //
-// V below is a vector of values, or one value for the rest of a row that fills no vector.
+// V is a vector of values, or a single value for the rest of a row that does not fill a vector.
 #include <type_traits>
 #include <vector>
 
@@ -18,7 +18,7 @@ inline V select(M where, V yes, V no) {
     return where ? yes : no;
 }
 
-// The fusions, their maximum (NaN if any is NaN). Coefficients W are vectors, or one value for all.
+// Compute the fusions and their maximum (NaN if any is NaN). Coefficients W are vectors, or one value for all lanes.
 template <int J, int K, typename V, typename W>
 inline V fuse(const V (&values)[J], const W (&w)[K][J], const W (&b)[K], V (&fusions)[K]) {
     V largest{};
@@ -31,8 +31,8 @@ inline V fuse(const V (&values)[J], const W (&w)[K][J], const W (&b)[K], V (&fus
     return largest;
 }
 
-// How much of the gradient goes to each fusion: all of it to the largest, equal parts where several are. Where one is NaN
-// all get what torch.maximum (K = 2) and torch.amax give: the gradient, and NaN.
+// Split the gradient over the fusions: the largest fusion gets all of it, equally large fusions get equal parts. If a
+// fusion is NaN, the parts follow PyTorch: the gradient as in torch.maximum (K = 2), or NaN as in torch.amax.
 template <int J, int K, typename V, typename W>
 inline void share(const V (&values)[J], const W (&w)[K][J], const W (&b)[K], V gradient, V (&parts)[K]) {
     if (K == 1) {
@@ -51,8 +51,9 @@ inline void share(const V (&values)[J], const W (&w)[K][J], const W (&b)[K], V g
     for (int k = 0; k < K; ++k) parts[k] = select(fusions[k] == largest, gradient, zero) / equal;
 }
 
-// The coefficients of all samples or of one: a is (K, J, C) of each, b (K, C) or null for zeros. Output channel c fuses
-// the inputs partner[j * C + c]; input channel c is the j-th partner of the output inverse[j * C + c].
+// The coefficients of all samples or of one sample. Per sample, a is (K, J, C), and b is (K, C) or null for zeros.
+// Output channel c fuses the inputs partner[j * C + c]. Input channel c is the j-th partner of output inverse[j * C +
+// c].
 template <typename A>
 struct Plan {
     const A *a, *b;
@@ -64,9 +65,9 @@ struct Plan {
     }
 };
 
-// ---- Channels first: rows of S contiguous values; a row of a sample is a task.
+// ---- Channels first: rows of S contiguous values. A row of a sample is a task.
 
-// What an output channel of a sample is made of.
+// Input rows and coefficients of an output channel of a sample.
 template <int J, int K, typename T, typename A>
 struct Rows {
     const T *x[J];
@@ -103,7 +104,7 @@ void forward_first(const T *x, T *y, const Plan<A> &plan, int threads) {
         }
 }
 
-// What is not wanted is null: gx, ga or gb.
+// gx, ga or gb is null if it is not needed.
 template <int J, int K, typename T, typename A>
 void backward_first(const T *x, const T *gy, T *gx, A *ga, A *gb, const Plan<A> &plan, int threads) {
     const int64_t C = plan.C, S = plan.S;
@@ -148,16 +149,16 @@ void backward_first(const T *x, const T *gy, T *gx, A *ga, A *gb, const Plan<A> 
         }
 }
 
-// ---- Channels last: rows of C contiguous values; the positions of a segment of a sample are a task.
+// ---- Channels last: rows of C contiguous values. A segment of positions of a sample is a task.
 
-// The channels of a position for every shift, each row in the order of the outputs.
+// Copy the channels of a position for every shift, each row in the order of the outputs.
 template <int J, typename T, typename A>
 void shifted(const T *row, const int64_t *partner, int64_t C, A *to) {
     for (int64_t c = 0; c < C; ++c) to[c] = load<A>(row + c);
     for (int64_t i = C; i < J * C; ++i) to[i] = to[partner[i]];
 }
 
-// What output channels from c on are made of at a position.
+// Inputs and coefficients of output channels at a position, starting at channel c.
 template <int J, int K, typename V>
 struct Columns {
     V values[J], w[K][J], b[K];
@@ -197,7 +198,7 @@ void forward_last(const T *x, T *y, const Plan<A> &plan, int64_t segments, int64
     }
 }
 
-// ga and gb are sums of the segments by themselves: (N * segments, ...). What is not wanted is null: gx, ga or gb.
+// ga and gb are separate sums for each segment: (N * segments, ...). gx, ga or gb is null if it is not needed.
 template <int J, int K, typename T, typename A>
 void backward_last(const T *x, const T *gy, T *gx, A *ga, A *gb, const Plan<A> &plan, int64_t segments,
                    int64_t segment, int threads) {
@@ -243,7 +244,7 @@ void backward_last(const T *x, const T *gy, T *gx, A *ga, A *gb, const Plan<A> &
     }
 }
 
-// Whether there is code for J shifts and K fusions; runs the instance for them.
+// Run the instance for J shifts and K fusions. Return false if they are not supported.
 template <typename F>
 bool choose(int64_t J, int64_t K, F run) {
 #define CASE(J_, K_) \
@@ -260,7 +261,7 @@ extern "C" bool shift_max_has(int64_t J, int64_t K) {
     return choose(J, K, [](auto, auto) {});
 }
 
-// `segment` is 0 for channels first, and the positions in a segment for channels last.
+// `segment` is 0 for channels first, or the number of positions in a segment for channels last.
 #define EXPORT(NAME, T, A)                                                                                            \
     extern "C" void shift_max_forward_##NAME(const T *x, const A *a, const A *b, const int64_t *partner, T *y,        \
                                              int64_t N, int64_t C, int64_t S, int64_t J, int64_t K, int64_t segments, \

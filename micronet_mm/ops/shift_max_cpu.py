@@ -1,4 +1,4 @@
-"""Dynamic Shift-Max in C++, for CPUs."""
+"""Dynamic Shift-Max for CPUs, in C++."""
 from functools import cache
 from typing import Optional
 
@@ -9,7 +9,7 @@ from .cpp_function import TYPES, CppFunction
 from .deferred import reference_gradients, wants_reference
 from .shift_max_formula import partners, reference_shift_max
 
-SEGMENT = 1024  # positions that are one task when channels come last
+SEGMENT = 1024  # positions per task for channels last
 
 # Sums over positions come in P parts of each sample.
 FORWARD = CppFunction('shift_max_forward', 'x~=N*C*S a=N*K*J*C:sum b?=N*K*C:sum partner=J*C:index y~=N*C*S',
@@ -20,20 +20,20 @@ BACKWARD = CppFunction('shift_max_backward', 'x~=N*C*S a=N*K*J*C:sum b?=N*K*C:su
 
 @cache
 def both_ways(channels: int, groups: int, shifts: int, shift: str) -> tuple[Tensor, Tensor]:
-    """For every shift j the partner of each channel, and the channel that each is the partner of; both (J, C)."""
-    with torch.inference_mode(False):  # they are kept, and of use to others
+    """Return the partner of each channel for every shift j, and the inverse permutation; both (J, C)."""
+    with torch.inference_mode(False):  # the result is cached and may be used outside inference mode
         partner = partners(channels, groups, shifts, shift)
         return partner, partner.argsort(1).contiguous()
 
 
 def memory_format(x: Tensor) -> torch.memory_format:
-    """That of the C++ code for ``x``."""
+    """Return the memory format that the C++ code uses for ``x``."""
     last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
     return torch.channels_last if last else torch.contiguous_format
 
 
 class CompiledShiftMax(torch.autograd.Function):
-    """The C++ implementation. Saves the input and the coefficients, bias included."""
+    """C++ implementation. Saves the input, the coefficients and the bias."""
 
     @staticmethod
     def forward(ctx, x: Tensor, coefficients: Tensor, bias: Optional[Tensor], groups: int, shift: str) -> Tensor:
@@ -73,7 +73,7 @@ def with_bias(x: Tensor, coefficients: Tensor, bias: Optional[Tensor], groups: i
 
 def arguments(x: Tensor, coefficients: Tensor, bias: Optional[Tensor],
               layout: torch.memory_format) -> tuple[Tensor, Optional[Tensor], tuple[int, ...]]:
-    """Of the C++ functions: coefficients and bias in the type of the arithmetic, and the sizes."""
+    """Return the arguments of the C++ functions: coefficients and bias in the compute type, and the sizes."""
     n, c, h, w = x.shape
     a, b = (None if t is None else t.to(TYPES[x.dtype][1]).contiguous() for t in (coefficients, bias))
     parts, segment = (-(-h * w // SEGMENT), SEGMENT) if layout == torch.channels_last else (1, 0)

@@ -1,4 +1,4 @@
-"""Dynamic Shift-Max by PyTorch's operations: what other implementations are compared with, and what watchers see."""
+"""Reference implementation of Dynamic Shift-Max in PyTorch operations, for parity tests and for tracing."""
 from typing import Optional
 
 import torch
@@ -9,7 +9,7 @@ from .channels import channel_roll
 
 def reference_shift_max(x: Tensor, coefficients: Tensor, groups: int, shift: str = 'grouped',
                         bias: Optional[Tensor] = None) -> Tensor:
-    """:func:`shift_max` as the formula says it: for export, compilers, double backward, and to compare with.
+    """Compute :func:`shift_max` by the formula, for export, compilers, double backward and parity tests.
 
     ``bias``, (N, K, C), is added to the fusions.
     """
@@ -26,14 +26,14 @@ def reference_shift_max(x: Tensor, coefficients: Tensor, groups: int, shift: str
 
 
 def partners(channels: int, groups: int, shifts: int, shift: str) -> Tensor:
-    """For every shift j the partner of each channel, (J, C)."""
-    numbers = torch.arange(channels, device='cpu').view(1, -1)  # whatever the default device
+    """Return the partner of each channel for every shift j, (J, C)."""
+    numbers = torch.arange(channels, device='cpu').view(1, -1)  # ignore the default device
     return torch.cat([channel_roll(numbers, groups, steps, shift) for steps in range(shifts)]).contiguous()
 
 
 def gathered_shift_max(x: Tensor, coefficients: Tensor, partner: Tensor) -> Tensor:
-    """:func:`shift_max` without a loop, for TorchScript: what it compiles can then be exported to ONNX.
+    """Compute :func:`shift_max` without a loop, so that the TorchScript version can be exported to ONNX.
 
-    It takes K * J times the memory of ``x``. ``partner`` is (J, C), of :func:`partners`.
+    It needs K * J times the memory of ``x``. ``partner`` is the result of :func:`partners`, (J, C).
     """
     return (coefficients[..., None, None] * x[:, partner][:, None]).sum(2).amax(1)

@@ -1,10 +1,10 @@
-"""Dynamic Shift-Max for GPUs, in Triton: y = max_k sum_j a[k][j] * x[partner_j], forward and backward a kernel each.
+"""Dynamic Shift-Max for GPUs, in Triton: y = max_k sum_j a[k][j] * x[partner_j], with a forward and a backward kernel.
 
-A program works on a tile of channels and positions of one sample. The values of their partners come from the cache, as
-programs that run beside it read them too. No program writes what another one does, so the same arguments give the same
-bits. Half precision is computed in float32 and rounded once.
+A program processes a tile of channels and positions of one sample. Programs that run at the same time read the partner
+channels too, so these values come from the cache. Programs never write the same values, so results are bitwise
+reproducible. Half precision is computed in float32 and rounded once.
 
-To be imported where it is needed: not every PyTorch comes with Triton.
+Import this module only when it is needed: some PyTorch builds come without Triton.
 """
 import torch
 import triton
@@ -14,14 +14,14 @@ from torch import Tensor
 from .deferred import reference_gradients, wants_reference
 from .shift_max_formula import reference_shift_max
 
-# Type of x and of the coefficients -> type of the arithmetic.
+# Type of x and of the coefficients -> compute type.
 TYPES = {
     torch.float32: torch.float32,
     torch.float64: torch.float64,
     torch.float16: torch.float32,
     torch.bfloat16: torch.float32,
 }
-MOST = 3  # J and K that the kernels have variables for
+MOST = 3  # the largest J and K that the kernels support
 
 
 @triton.jit
@@ -31,29 +31,29 @@ def add(first, second):
 
 @triton.jit
 def larger(first, second):
-    """The maximum, NaN if either is NaN."""
+    """Return the maximum, or NaN if either is NaN."""
     return tl.where((second > first) | (second != second), second, first)
 
 
 @triton.jit
 def pick(index: tl.constexpr, first, second, third):
-    """One of three, chosen when the kernel is compiled."""
+    """Return one of three values, chosen at compile time."""
     return first if index == 0 else (second if index == 1 else third)
 
 
 @triton.jit
 def read(pointers, mask):
-    """Values in the type of the arithmetic, 0 where masked."""
+    """Load values in the compute type, 0 where masked."""
     values = tl.load(pointers, mask=mask, other=0.0)
     return values if values.dtype == tl.float64 else values.to(tl.float32)
 
 
 @triton.jit
 def tile(channels, positions, BLOCK_C: tl.constexpr, BLOCK_S: tl.constexpr):
-    """Channels (BLOCK_C,) and positions (BLOCK_S,) of this program, its sample, and the number of its positions.
+    """Return the channels (BLOCK_C,), positions (BLOCK_S,), sample and position block of this program.
 
-    Positions are numbered in blocks, through all samples. Programs of the same number, which read each other's
-    channels, come in a row.
+    Position blocks are numbered through all samples. Programs with the same position block are consecutive, because
+    they read each other's channels.
     """
     across = (channels + BLOCK_C - 1) // BLOCK_C
     along = (positions + BLOCK_S - 1) // BLOCK_S
@@ -65,7 +65,7 @@ def tile(channels, positions, BLOCK_C: tl.constexpr, BLOCK_S: tl.constexpr):
 
 @triton.jit
 def roll(channel, steps: tl.constexpr, channels, groups, PAPER: tl.constexpr):
-    """The channel that channel_roll puts in the place of ``channel``; steps from -2 to 2."""
+    """Return the channel that channel_roll moves to ``channel``; ``steps`` is from -2 to 2."""
     width = channels // groups
     p = channel // width + (steps + 2 * groups) % groups
     p = tl.where(p < groups, p, p - groups)
@@ -78,14 +78,14 @@ def roll(channel, steps: tl.constexpr, channels, groups, PAPER: tl.constexpr):
 
 @triton.jit
 def offsets(channel, position, channel_stride, position_stride):
-    """Where the values (BLOCK_C, BLOCK_S) of a tile are in their sample; a large one takes 64 bits to say."""
+    """Return the offsets (BLOCK_C, BLOCK_S) of a tile in its sample. Large samples need 64 bits."""
     return channel.to(tl.int64)[:, None] * channel_stride + position.to(tl.int64)[None, :] * position_stride
 
 
 @triton.jit
 def fuse(a, real, channels, k: tl.constexpr, x0, x1, x2, J: tl.constexpr):
-    """Fusion k of the values of J partners. ``a`` points to the first coefficient of each channel."""
-    # The coefficients are a column when read, not before: a column of pointers would be read once for every value.
+    """Compute fusion k from the values of J partners. ``a`` points to the first coefficient of each channel."""
+    # Load first, then reshape to a column: with a column of pointers, every value would load its coefficient again.
     total = read(a + k * J * channels, real)[:, None] * x0
     for j in tl.static_range(1, J):
         total += read(a + (k * J + j) * channels, real)[:, None] * pick(j, x0, x1, x2)
@@ -94,7 +94,7 @@ def fuse(a, real, channels, k: tl.constexpr, x0, x1, x2, J: tl.constexpr):
 
 @triton.jit
 def fuse_all(a, real, channels, x0, x1, x2, J: tl.constexpr, K: tl.constexpr):
-    """The fusions and their maximum; those that K does not reach repeat the first."""
+    """Return three fusions and their maximum. Fusions beyond K repeat the first one."""
     f0 = fuse(a, real, channels, 0, x0, x1, x2, J)
     f1 = fuse(a, real, channels, 1, x0, x1, x2, J) if K > 1 else f0
     f2 = fuse(a, real, channels, 2, x0, x1, x2, J) if K > 2 else f0
@@ -103,9 +103,9 @@ def fuse_all(a, real, channels, x0, x1, x2, J: tl.constexpr, K: tl.constexpr):
 
 @triton.jit
 def share(a, real, channels, x0, x1, x2, g, J: tl.constexpr, K: tl.constexpr):
-    """How much of the gradient g goes to each fusion: all of it to the largest, equal parts where several are.
+    """Split the gradient g over the fusions: the largest fusion gets all of it, equally large fusions get equal parts.
 
-    Where one is NaN, all get what torch.maximum (K = 2) and torch.amax give: the gradient, and NaN.
+    If a fusion is NaN, the parts follow PyTorch: the gradient as in torch.maximum (K = 2), or NaN as in torch.amax.
     """
     if K == 1:
         return g, g, g
@@ -125,7 +125,7 @@ def share(a, real, channels, x0, x1, x2, g, J: tl.constexpr, K: tl.constexpr):
 
 @triton.jit
 def hand_over(a, real, channels, j: tl.constexpr, part0, part1, part2, J: tl.constexpr, K: tl.constexpr):
-    """What partner j gets of the parts of the fusions."""
+    """Return the gradient of partner j from the gradients of the fusions."""
     total = read(a + j * channels, real)[:, None] * part0
     for k in tl.static_range(1, K):
         total += read(a + (k * J + j) * channels, real)[:, None] * pick(k, part0, part1, part2)
@@ -142,8 +142,8 @@ def forward_kernel(x, a, y, channels, positions, channel_stride, position_stride
     y += sample * channels * positions
     a += sample * channels * (J * K)
 
-    # roll(channel, 0) is channel. But seen to be neighbours, where channels come last, its values would go to other
-    # threads than those of its partners, and would have to move to where they meet.
+    # roll(channel, 0) equals channel. But for channels last, Triton would see contiguous values and give them to other
+    # threads than the partner values. The values would then have to move between threads.
     here = offsets(roll(channel, 0, channels, groups, PAPER), position, channel_stride, position_stride)
     x0 = read(x + here, mask)
     x1 = x0
@@ -170,7 +170,7 @@ def backward_kernel(x, a, g, gx, ga, channels, positions, channel_stride, positi
     a += sample * channels * (J * K)
     ga += number * channels * (J * K)
 
-    # Output c: what its fusions get is kept for the gradient of its coefficients.
+    # Output c: keep the gradients of its fusions for the gradient of its coefficients.
     here = offsets(roll(channel, 0, channels, groups, PAPER), position, channel_stride, position_stride)
     x0 = read(x + here, mask)
     x1 = x0
@@ -183,7 +183,7 @@ def backward_kernel(x, a, g, gx, ga, channels, positions, channel_stride, positi
         x2 = read(x + offsets(after, position, channel_stride, position_stride), mask)
     part0, part1, part2 = share(a + channel, real, channels, x0, x1, x2, read(g + here, mask), J, K)
 
-    # Input c: partner 0 of output c, partner 1 of the output one shift before, partner 2 of the one before that.
+    # Input c is partner 0 of output c, partner 1 of the output one shift back, partner 2 of the output two shifts back.
     total = hand_over(a + channel, real, channels, 0, part0, part1, part2, J, K)
     if J > 1:
         one = roll(channel, -1, channels, groups, PAPER)
@@ -206,14 +206,18 @@ def backward_kernel(x, a, g, gx, ga, channels, positions, channel_stride, positi
 
 
 def is_channels_last(x: Tensor) -> bool:
-    """How to read ``x``, which is dense. With one position it is both, and its channels are the longer row."""
+    """Whether to read the dense ``x`` as channels last.
+
+    With one position ``x`` has both layouts, and the channels are the longer row.
+    """
     return x.shape[2:].numel() == 1 or not x.is_contiguous()
 
 
 def blocks(x: Tensor) -> tuple[int, int, int]:
-    """BLOCK_C, BLOCK_S and the warps for ``x``, which is dense: long rows of memory, and few channels a thread.
+    """Return BLOCK_C, BLOCK_S and the number of warps for the dense ``x``: long memory rows, few channels per thread.
 
-    The shape decides, never trials: sums over other blocks differ in their last bits.
+    The result depends only on the shape and the layout. Autotuning could change the blocks and so the last bits of the
+    sums.
     """
     channels, positions = (triton.next_power_of_2(size) for size in (x.shape[1], x.shape[2:].numel()))
     if is_channels_last(x):
@@ -224,7 +228,7 @@ def blocks(x: Tensor) -> tuple[int, int, int]:
 
 
 def launch(kernel, tensors: tuple[Tensor, ...], groups: int, shift: str) -> None:
-    """Run a kernel on ``x``, its coefficients and what else it takes, all of it in memory as ``x`` is."""
+    """Run a kernel on ``x``, its coefficients and further tensors. Maps must have the memory layout of ``x``."""
     x, coefficients = tensors[:2]
     n, c, s = len(x), x.shape[1], x.shape[2:].numel()
     fusions, shifts = coefficients.shape[1:3]
@@ -232,18 +236,18 @@ def launch(kernel, tensors: tuple[Tensor, ...], groups: int, shift: str) -> None
     block_c, block_s, warps = blocks(x)
     programs = n * triton.cdiv(c, block_c) * triton.cdiv(s, block_s)
     with torch.cuda.device_of(x):
-        # Products are rounded before they are added, as PyTorch does it, so that equal fusions come out equal.
+        # Round products before adding them, as PyTorch does, so that equal fusions stay equal.
         kernel[(programs, )](*tensors, c, s, *strides, groups, J=shifts, K=fusions, PAPER=shift == 'paper',
                              BLOCK_C=block_c, BLOCK_S=block_s, num_warps=warps, enable_fp_fusion=False)
 
 
 def dense(x: Tensor) -> Tensor:
-    """``x`` without gaps, channels first or last."""
+    """Return ``x`` without gaps, channels first or last."""
     return x if x.is_contiguous(memory_format=torch.channels_last) else x.contiguous()
 
 
 class TritonShiftMax(torch.autograd.Function):
-    """The Triton implementation. Saves the input and the coefficients; the output keeps the input's memory format."""
+    """Triton implementation. Saves the input and the coefficients; the output keeps the input's memory format."""
 
     @staticmethod
     def has_code(dtype: torch.dtype, shifts: int, fusions: int) -> bool:
@@ -271,7 +275,7 @@ class TritonShiftMax(torch.autograd.Function):
             return gx, torch.zeros_like(coefficients), None, None
         gradient = gradient.contiguous(memory_format=torch.contiguous_format if x.is_contiguous() else
                                        torch.channels_last)
-        # Every program writes the sums over its positions. Blocks of them are added here, always in the same order.
+        # Every program writes the sums over its positions. The blocks are added here, always in the same order.
         parts = triton.cdiv(x.shape[2:].numel(), blocks(x)[1])
         ga = x.new_empty(len(x), parts, *coefficients.shape[1:], dtype=TYPES[x.dtype])
         launch(backward_kernel, (x, coefficients.contiguous(), gradient, gx, ga), *ctx.settings)

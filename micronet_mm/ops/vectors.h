@@ -1,6 +1,6 @@
-// Vectors of the widest registers that the compiler may use.
+// Vectors for the widest registers that the compiler may use.
 //
-// They are written out because compilers do not find all of them in loops: for AVX2, those with a choice in them.
+// The code uses vectors explicitly because compilers do not vectorize every loop, such as loops with a select for AVX2.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -20,16 +20,16 @@ struct Vector {
 template <typename T>
 constexpr int64_t LANES = VECTOR_BYTES / sizeof(T);
 
-// A value of 16 bits; it is worked on as float.
+// A value of 16 bits; computations use float.
 struct bfloat16 {
     uint16_t bits;
 };
 
-// A vector of half the size: what a vector of float is in memory as bfloat16.
+// A vector of half the size: a vector of float, stored as bfloat16.
 typedef uint16_t Halves __attribute__((vector_size(VECTOR_BYTES / 2)));
 typedef typename Vector<uint32_t>::type Bits;
 
-// V is a vector, or T itself for one value.
+// V is a vector, or T for a single value.
 template <typename V, typename T>
 inline V load(const T *from) {
     V value;
@@ -58,7 +58,7 @@ template <typename T, typename V>
 inline void store(T *to, V value) {
     std::memcpy(to, &value, sizeof(V));
 }
-// To nearest even; NaN stays NaN.
+// Round to nearest even; keep NaN.
 inline void store(bfloat16 *to, float value) {
     const uint32_t bits = load<uint32_t>(&value), rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
     to->bits = value != value ? uint16_t(0x7fc0) : uint16_t(rounded);
@@ -76,8 +76,8 @@ inline T sum_of(typename Vector<T>::type value) {
     return sum;
 }
 
-// Calls body(zero, i) for the positions i of [0, count) in steps of a vector, and for those left one by one; zero is a
-// vector or a value.
+// Call body(zero, i) for the positions i of [0, count): first in steps of a vector, then one by one for the rest. zero
+// is a vector or a single value.
 template <typename T, typename F>
 inline void in_vectors(int64_t count, F body) {
     int64_t i = 0;

@@ -1,13 +1,15 @@
-// Convolutions over channels and places, within the namespace of a kind of vectors; kernels.cpp includes it.
+// Convolutions over channels and places. In the namespace of kernels.cpp.
 //
-// A strip of the input is copied once, its rows in one line with zeros between them, so that each tap is the same line from
-// another place on: outputs are computed for whole vectors of the line, and what stands at the zeros is dropped when rows
-// are stored. The strip and its weights stay in the second cache, the sums of a part of the outputs in registers.
+// A strip of the input is copied once. Its rows are stored in one line with zeros between them. Then each tap reads the
+// same line with another offset. Outputs are computed for whole vectors of the line. Outputs at the zeros are dropped
+// when rows are stored. The strip and its weights stay in the second cache. The sums of a part of the outputs stay in
+// registers.
 #pragma once
 
-constexpr int64_t AHEAD = 768;  // floats by which weights are asked for in advance: nobody has read them for long
+constexpr int64_t AHEAD = 768;  // prefetch distance of weights, in floats; they were last read long ago
 
-// Sums of `outputs` outputs at `wide` vectors of places from p on; `step` is from a weight to that of the next tap.
+// Compute `outputs` outputs at `wide` vectors of places, starting at p. `step` is the distance between the weights of
+// consecutive taps.
 template <int outputs, int wide>
 INLINE void convolved(const Convolution &conv, const float *x, int64_t apart, const int64_t *taps, const float *w,
                       int64_t step, int64_t p, Floats (&sums)[outputs][wide]) {
@@ -42,7 +44,7 @@ void part_of(const Convolution &conv, const float *x, int64_t apart, const int64
     for (; p < places; p += L) run(Number<1>{}, p);
 }
 
-// Rows from `row` on of a phase of a channel, with zeros around them, to a plane.
+// Copy `count` rows of a phase of a channel to a plane, starting at `row`, with zeros around them.
 INLINE void strip_of(const Convolution &conv, const float *from, const Map &x, int64_t row, int64_t count, int64_t down,
                      int64_t across, int64_t pitch, float *to, int64_t plane) {
     const auto within = [=](int64_t place) { return place < pitch ? place : pitch; };
@@ -68,7 +70,7 @@ INLINE void strip_of(const Convolution &conv, const float *from, const Map &x, i
 
 inline void convolution(const Convolution &conv, const Map &x, const int32_t *order, const Map &y, const Map &added,
                         float *scratch, Share share) {
-    // Of narrow vectors half a part fits into registers.
+    // With narrow vectors only half a part fits into registers.
     constexpr int most = VECTOR_BYTES == 64 ? Convolution::PART : Convolution::PART / 2;
     const int64_t pitch = conv.pitch(x.W, y.W), plane = conv.plane(x, y), line = conv.line(x, y);
     const int64_t strip = conv.strip(x, y), apart = conv.phases() * plane, count = conv.rows.k * conv.columns.k;

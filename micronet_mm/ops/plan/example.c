@@ -1,6 +1,6 @@
-// What a picture shows: cc example.c -L. -lmicronet_plan -Wl,-rpath,'$ORIGIN' -lm -o classify
+// Classify a picture: cc example.c -L. -lmicronet_plan -Wl,-rpath,'$ORIGIN' -lm -o classify
 // ./classify classifier.plan picture.ppm prints the number of the class and its score. The picture is a binary PPM (P6,
-// no comments) of the plan's size; the plan takes pixels from 0 to 255 in RGB and gives logits of its classes.
+// no comments) of the plan's size. The plan takes RGB pixels from 0 to 255 and returns the logits of its classes.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,9 +1,10 @@
-// A depthwise convolution behind an expanding one in vectors of channels: however short the rows, no lane is idle, and what
-// the filters read needs no other order. Channels part into planes again when the result is written. In the namespace of
-// kernels.cpp.
+// A depthwise convolution after an expanding convolution, in vectors of channels. No lane is idle, even for short rows,
+// and the filters need no permutation of lanes. The result is written back as one plane per channel. In the namespace
+// of kernels.cpp.
 #pragma once
 
-// From each `of` lanes of two vectors by turns `width`, from the lower half or the upper one.
+// Lane indices that interleave two vectors. In each block of `of` lanes, take `width` lanes from each vector in turn,
+// from the lower or upper half.
 template <int width, int of, bool upper>
 struct Zipped {
     int32_t lanes[L];
@@ -22,7 +23,8 @@ INLINE void zip(Floats &lower, Floats &upper) {
     lower = gathered(both, vector_at(low.lanes)), upper = gathered(both, vector_at(high.lanes));
 }
 
-// Of L vectors, value l of vector i becomes value i of vector l: within blocks of 4 x 4 values first, and then the blocks.
+// Transpose L vectors: value l of vector i becomes value i of vector l. First transpose 4 x 4 blocks, then exchange
+// blocks.
 INLINE void transpose(Floats (&rows)[L]) {
     for (int64_t r = 0; r < L; r += 4) {
         zip<1, 4>(rows[r], rows[r + 2]), zip<1, 4>(rows[r + 1], rows[r + 3]);
@@ -35,11 +37,12 @@ INLINE void transpose(Floats (&rows)[L]) {
     }
 }
 
-// Vectors of channels and places at once. Their sums stay in registers, and are enough to be busy while one is added to.
+// Number of vectors of channels, and of places, at a time. The sums stay in registers and are enough to hide the
+// latency of additions.
 constexpr int SIDE_BY_SIDE = 2, PLACES = VECTOR_BYTES == 64 ? 8 : 5;
 
-// Places of vectors of channels, each vector `pitch` from the next, from the values `from` of each input; the weights of one
-// input lie `apart` from those of the next.
+// Compute `count` places for vectors of channels from the values `from` of each input. `pitch` is the distance between
+// vectors of the output. `apart` is the distance between the weights of consecutive inputs.
 template <int vectors>
 INLINE void expand(const float *const *from, int64_t inputs, const float *w, int64_t apart, const Floats (&bias)[vectors],
                    const Range &range, int64_t count, float *to, int64_t pitch) {
@@ -63,8 +66,8 @@ INLINE void expand(const float *const *from, int64_t inputs, const float *w, int
     with_number<PLACES - 1>(count - p, [=](auto left) { some(left, p); });
 }
 
-// A vector of channels from c on. What is hidden, in rows of so many places, those above and below among them, becomes `count`
-// rows of W places in planes, each `apart` from the next. Returns their sums.
+// Filter a vector of channels, starting at channel c. `hidden` has rows of `places` places, including the rows above
+// and below. The result is `count` rows of W places in planes with distance `apart`. Return the sums of the planes.
 template <int k, int stride>
 INLINE Floats filter(const Lines &conv, int64_t c, const float *hidden, int64_t places, int64_t count, int64_t W,
                      float *middle, float *out, float *planes, int64_t apart) {
@@ -93,7 +96,7 @@ INLINE Floats filter(const Lines &conv, int64_t c, const float *hidden, int64_t 
             store(to, value);
             sum += value;
         }
-        // As soon as L places are there: the next row is computed meanwhile.
+        // Transpose as soon as L places are ready, while the next row is computed.
         for (const int64_t ready = h + 1 < count ? (h + 1) * W - L : count * W - 1; done <= ready; done += L, out += L * L) {
             Floats values[L];
             for (int64_t l = 0; l < L; ++l) values[l] = vector_at(out + l * L);
@@ -104,8 +107,8 @@ INLINE Floats filter(const Lines &conv, int64_t c, const float *hidden, int64_t 
     return sum;
 }
 
-// So many vectors of channels from c on, which w and from are for, in strips of rows: what the filters read of the strip before
-// stays.
+// Filter `vectors` vectors of channels, starting at channel c, in strips of rows. `w` and `from` belong to these
+// channels. The rows of the previous strip that the filters still need are kept.
 template <int k, int stride, int vectors>
 INLINE void filter_channels(const Lines &conv, const Pointwise &expanding, const float *w, const float **from, int64_t c,
                             const Map &x, const Map &y, const Means &mean, float *scratch) {
@@ -148,7 +151,7 @@ void expanded_lines(const Lines &conv, const Pointwise &expand, const Plain &rea
         for (int64_t o = 0; o < outputs; o += most * L)
             with_number<SIDE_BY_SIDE>(outputs - o <= L ? 1 : most, [&](auto vectors) {
                 constexpr int count = decltype(vectors)::value;
-                // The last ones begin earlier if there are fewer channels left.
+                // If fewer channels are left, the last vectors begin earlier.
                 const int64_t first = o + count * L <= outputs ? o : outputs - count * L;
                 for (int64_t i = 0; i < inputs; ++i) from[i] = read.at(g * inputs + i).from;
                 filter_channels<k, stride, count>(conv, expand, expand.w + g * inputs * outputs + first, from,

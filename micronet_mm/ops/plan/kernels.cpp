@@ -1,5 +1,5 @@
-// The steps of a plan in the vectors of one kind of processor. PLAN_TARGET names it; what is not in its namespace is
-// inlined.
+// The steps of a plan for the vectors of one kind of processor. PLAN_TARGET names the processor and the namespace. All
+// code outside this namespace is inlined.
 #include "shapes.h"
 
 #include <math.h>
@@ -24,12 +24,12 @@ namespace PLAN_TARGET {
 
 inline Floats hard_swish(Floats x) { return x * clamped(x + 3, {0, 6}) / 6; }
 
-// Adds the products of one input and its weights in a tile.
+// Add the products of one input with its weights in a tile.
 template <typename T, int wide>
 INLINE void add_products(Floats x, const T *w, Floats (&sums)[wide]) {
     for (int v = 0; v < wide; ++v) sums[v] += x * load<Floats>(w + v * L);
 }
-// Compilers widen a vector of bytes value by value, or in many steps; words are shifted at once.
+// Compilers widen a vector of bytes one value at a time or in many steps. Shifting whole words is faster.
 template <int wide>
 INLINE void add_products(Floats x, const int8_t *w, Floats (&sums)[wide]) {
     constexpr int vectors = WIDEST / L;
@@ -86,7 +86,7 @@ inline void pool(const Map &x, const Range &range, bool swish, float *y, Share s
         for (int64_t c = begin; c < end; c += L) store(y + c, hard_swish(vector_at(y + c)));
 }
 
-// min(e / (3 mean(e)), 1) with e = exp((x - max(x)) / temperature), of one plane.
+// min(e / (3 mean(e)), 1) with e = exp((x - max(x)) / temperature), for one plane.
 inline void attend(const Map &x, float temperature, float *y, Share share) {
     if (share.index) return;
     float largest = x.data[0], sum = 0;
@@ -96,7 +96,8 @@ inline void attend(const Map &x, float temperature, float *y, Share share) {
     for (int64_t p = 0; p < x.size(); ++p) y[p] = y[p] * scale < 1 ? y[p] * scale : 1;
 }
 
-// Every value of a row twice, or, of a smooth one, a quarter of the way to its neighbours; that of the border is its own.
+// Write every value of a row twice. With `smooth`, each copy is a quarter of the way to its neighbour. At the border, a
+// value is its own neighbour.
 INLINE void doubled_row(const float *from, int64_t W, bool smooth, float *to) {
     const Ints low = counted<0, 1>() / 2 + (counted<0, 1>() & 1) * int32_t(L), high = low + int32_t(L / 2);
     const auto at = [&](int64_t i) { return from[i < 0 ? 0 : i < W ? i : W - 1]; };
@@ -115,7 +116,7 @@ INLINE void doubled_row(const float *from, int64_t W, bool smooth, float *to) {
     }
 }
 
-// (C, H, W) to (C, 2 H, 2 W).
+// Enlarge (C, H, W) to (C, 2 H, 2 W).
 inline void doubled(const Map &x, bool smooth, const Map &y, float *scratch, Share share) {
     for (int64_t c = share.begin(x.C); c < share.end(x.C); ++c)
         for (int64_t h = 0; h < y.H; ++h) {

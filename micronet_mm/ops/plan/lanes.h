@@ -1,4 +1,4 @@
-// Vectors of floats, and what is done to their lanes. In the namespace of kernels.cpp.
+// Vectors of floats, and operations on their lanes. In the namespace of kernels.cpp.
 #pragma once
 
 typedef typename Vector<float>::type Floats;
@@ -7,8 +7,8 @@ constexpr int64_t L = LANES<float>;
 
 INLINE Floats all(float value) { return value - Floats{}; }
 
-// Lane by lane, and b where the two do not compare. That is an instruction of x86; the one of ARM has to be named, and GCC
-// believes of its intrinsic that it sets flags, so that loads wait for it.
+// Lane by lane; b if a and b do not compare. On x86 this is one instruction. On ARM the code names the instruction,
+// because GCC assumes that the intrinsic sets flags, and loads would wait for it.
 INLINE Floats lesser(Floats a, Floats b) {
 #ifdef __aarch64__
     asm("fminnm %0.4s, %1.4s, %2.4s" : "=w"(a) : "w"(a), "w"(b));
@@ -29,11 +29,12 @@ INLINE Floats clamped(Floats value, Floats low, Floats high) { return greater(le
 INLINE Floats clamped(Floats value, const Range &range) { return clamped(value, all(range.low), all(range.high)); }
 INLINE void zero(float *from, int64_t count) { std::memset(from, 0, count * sizeof(float)); }
 
-// Lane l of the result is value places[l] of the vectors, of which there is a power of two, counted on through them.
+// Lane l of the result is value places[l] of the vectors. Values are numbered through all vectors; their number is a
+// power of two.
 INLINE Floats gathered(const Floats (&from)[1], Ints places) {
 #ifdef __aarch64__
-    // Compilers have an instruction for an order that they know, and take the lanes one by one for others. The table takes
-    // places of bytes.
+    // Compilers emit one instruction for a constant order, but move other orders lane by lane. The table instruction
+    // takes byte indices.
     if (!__builtin_constant_p(places[0]))
         return (Floats)vqtbl1q_u8((uint8x16_t)from[0], (uint8x16_t)((places & (L - 1)) * 0x04040404 + 0x03020100));
 #endif
@@ -54,7 +55,7 @@ INLINE Floats gathered(const Floats (&from)[2], Ints places) {
     return __builtin_shuffle(from[0], from[1], places);
 #endif
 }
-// start, start + step, ..., from memory: compilers do not see through a loop that sets sixteen lanes.
+// start, start + step, ..., loaded from memory, because compilers do not optimize a loop that sets sixteen lanes.
 template <int start, int step>
 struct Counted {
     int32_t lanes[L];
@@ -68,13 +69,13 @@ INLINE Ints counted() {
     return vector_at(values.lanes);
 }
 
-// Positions from count on become zero.
+// Set lanes from `count` on to zero.
 INLINE Floats first(Floats value, int64_t count) {
     if (count >= L) return value;
     return (Floats)((Ints)value & (counted<0, 1>() < int32_t(count)));
 }
 
-// In logarithmically many steps.
+// The sum of all lanes, in a logarithmic number of steps.
 INLINE float total(Floats value) {
     const auto folded = [&](Ints places) {
         const Floats lanes[1] = {value};
@@ -87,7 +88,7 @@ INLINE float total(Floats value) {
     return value[0];
 }
 
-// Runs run(Number<count>) for a count from 1 to most.
+// Call run(Number<count>) for a count from 1 to most.
 template <int n>
 struct Number {
     static constexpr int value = n;

@@ -1,15 +1,15 @@
 // Depthwise convolutions, vertical and then horizontal. In the namespace of kernels.cpp.
 #pragma once
 
-// Rows of few values stay in registers: what a tap of the horizontal filter reads is another order of their lanes.
+// Short rows stay in registers. Each tap of the horizontal filter reads the lanes in a different order.
 template <int k, int n>
 struct Narrow {
-    // Vectors that a row fills; of shorter ones several lie in one.
+    // Whether a row fits in n vectors. One vector can hold several short rows.
     static bool fits(const Map &x) { return x.W <= n * L; }
 
     const Lines &conv;
     const Map &x, &y;
-    const int64_t rows, outputs;  // input rows at a time, vectors of an output row
+    const int64_t rows, outputs;  // input rows at a time, vectors for their output rows
     Ints places[n][k], kept[n][k];
 
     Narrow(const Lines &conv, const Map &x, const Map &y)
@@ -50,7 +50,8 @@ struct Narrow {
     }
 };
 
-// Longer rows lie in a buffer with zeros beside them, for a stride of 2 places of even and of odd number apart.
+// Longer rows are stored in a buffer with zeros on both sides. With stride 2, even and odd places are stored
+// separately.
 template <int k>
 struct Wide {
     const Lines &conv;
@@ -70,7 +71,7 @@ struct Wide {
         for (int t = 0; t < k; ++t) taps[t] = all(conv.down(t, middle));
         const Floats bias = all(conv.vertical_bias[middle]);
         float *row = buffer;
-        // Place i + margin of a row with its zeros is even where i is, if the margin is.
+        // Place i + margin of the padded row has the parity of i if the margin is even.
         float *first_half = margin % 2 ? row + half + (margin - 1) / 2 : row + margin / 2;
         float *second_half = margin % 2 ? row + (margin + 1) / 2 : row + half + margin / 2;
         for (int64_t h = begin; h < end; ++h, row += pitch, first_half += pitch, second_half += pitch) {
@@ -135,7 +136,7 @@ void lines(const Lines &conv, const Plain &read, const Map &y, const Means &mean
             }
         }
     };
-    // Two vectors are put in another order at once by the widest instructions only.
+    // Only the widest instructions permute two vectors at once.
     if (Narrow<k, 1>::fits(x)) {
         narrow(Narrow<k, 1>(conv, x, y));
     } else if (VECTOR_BYTES == 64 && Narrow<k, 2>::fits(x)) {

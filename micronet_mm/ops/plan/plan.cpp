@@ -1,6 +1,6 @@
-// Reads a plan, refuses one that would read or write beyond its memory, and runs it.
+// Read, check and run a plan. A plan that would access memory out of bounds is refused.
 //
-// A file is a header of words of 64 bits, tensors, steps, and the weights; plan.py writes it, where the layout is described.
+// A file holds a header of 64-bit words, tensors, steps and weights. plan.py writes the file and describes the layout.
 #include "plan.h"
 
 #include <algorithm>
@@ -50,7 +50,7 @@ namespace {
 
 using namespace plan;
 
-// Those for the widest vectors that this processor has, or that MICRONET_PLAN_VECTORS names.
+// Kernels for the widest vectors of this processor, or for the vectors that MICRONET_PLAN_VECTORS names.
 const Kernels &chosen_kernels() {
     const char *wanted = std::getenv("MICRONET_PLAN_VECTORS");
     const auto allowed = [=](const char *name) { return !wanted || !*wanted || !std::strcmp(wanted, name); };
@@ -67,14 +67,14 @@ const Kernels &chosen_kernels() {
     return plain::kernels;
 }
 
-// One image is shared by threads if it takes so many multiply-adds: to wake a thread takes as long as some millions. There
-// are no more groups than threads in most of its convolutions.
+// Threads share one image if it needs this many multiply-adds. Waking a thread takes as long as some millions of them.
+// Most of its convolutions have at most MOST_THREADS groups.
 constexpr int64_t WORTH_SHARING = 30000000;
 constexpr int MOST_THREADS = 8;
 constexpr char MAGIC[] = "MICRONET";
 constexpr int64_t VERSION = 2, HEADER = 8, LARGEST = int64_t(1) << 24,
                   MEMORY = int64_t(1) << 30;
-constexpr Kind OF_LINEAR[] = {FLOATS, HALVES, BYTES};  // by the number in its step
+constexpr Kind OF_LINEAR[] = {FLOATS, HALVES, BYTES};  // indexed by the number in the step
 
 struct Broken : std::runtime_error {
     using std::runtime_error::runtime_error;
@@ -90,8 +90,8 @@ struct Release {
     void operator()(float *memory) const { ::operator delete[](memory, ALIGNMENT); }
 };
 
-// Zeros that begin where the widest vector may. There is not a float more than was asked for, so that a sanitizer sees
-// what goes beyond.
+// Zeros, aligned for the widest vector. The allocation has exactly the requested size, so that a sanitizer finds
+// accesses beyond the end.
 struct Memory {
     std::unique_ptr<float[], Release> data;
 
@@ -106,7 +106,7 @@ struct Tensor {
     Map map(float *arena) const { return {arena + offset, C, H, W}; }
 };
 
-// What a step finds when it runs.
+// Arguments of a step at run time.
 struct Frame {
     float *arena, *scratch;
     const float *const *inputs;
@@ -117,7 +117,7 @@ struct Frame {
 
 typedef std::function<void(const Frame &)> Step;
 
-// Where threads wait for one another. Steps take microseconds, so they look before they let others have the processor.
+// Barrier for threads. Steps take microseconds, so threads spin before they yield the processor.
 struct Barrier {
     std::atomic<int> arrived{0};
     std::atomic<unsigned> round{0};
@@ -144,14 +144,14 @@ struct micronet_plan {
     const Kernels &kernels = chosen_kernels();
     std::vector<Tensor> tensors;
     std::vector<int64_t> inputs, outputs;
-    std::vector<bool> stored;  // which outputs a step writes
+    std::vector<bool> stored;  // whether a step writes each output
     std::vector<Step> steps;
     std::unique_ptr<Memory> weights;
     int64_t weight_floats = 0, arena_floats = 0, scratch_floats = 0;
     double work = 0;  // multiply-adds of convolutions, for one image
-    std::vector<Memory> arenas, scratches;  // of each image that is worked on, and of each thread
+    std::vector<Memory> arenas, scratches;  // one arena per concurrent image, one scratch per thread
 
-    // For so many images and threads at a time.
+    // Allocate memory for this many concurrent images and threads.
     void reserve(int images, int threads) {
         while (int(arenas.size()) < images) arenas.emplace_back(arena_floats);
         while (int(scratches.size()) < threads) scratches.emplace_back(scratch_floats);
@@ -160,7 +160,7 @@ struct micronet_plan {
 
 namespace {
 
-// Takes the words of one step in turn, each checked for what it stands for.
+// Reads the words of one step in order, and checks each word.
 struct Reader {
     micronet_plan &plan;
     const int64_t *word, *end;
@@ -230,7 +230,7 @@ struct Reader {
     }
 };
 
-// A map that is read plainly or through Shift-Max.
+// A map that is read directly or through Shift-Max.
 struct SourceTensors {
     const Tensor *x, *a, *factor;
     Source source{};
@@ -340,7 +340,7 @@ Step read_elementwise(Reader &reader) {
 
 Step read_lines(Reader &reader) {
     const Tensor &x = reader.map();
-    Pointwise expand{};  // without inputs if there is none
+    Pointwise expand{};  // no inputs means no expansion
     const bool expands = reader.number(0, 1);
     if (expands) expand = read_pointwise(reader);
     const int64_t read = expands ? expand.groups * expand.inputs : x.C;
@@ -464,7 +464,7 @@ typedef Step (*ReadStep)(Reader &);
 const ReadStep READ[] = {read_load,        read_store, read_stem,   read_pointwise_step, read_elementwise, read_lines,
                          read_pool,        read_linear, read_attend, read_doubled,        read_convolution, read_picked};
 
-// What a tensor takes of its memory.
+// Number of floats that a tensor occupies.
 int64_t floats_of(const Tensor &tensor) {
     return tensor.kind == MAP      ? tensor.C * pitch_of(tensor.H, tensor.W)
            : tensor.kind == VECTOR ? rounded(tensor.C, TILE)
@@ -569,7 +569,7 @@ extern "C" int micronet_plan_output(const micronet_plan *plan, int i, int64_t sh
     return shape_of(plan, plan->outputs, i, shape);
 }
 
-// OpenMP's threads stay behind in the process that was forked; a parallel region would wait for them for ever.
+// A forked process does not have OpenMP's threads. A parallel region would wait for these threads forever.
 static bool forked = false;
 #ifndef _WIN32
 [[maybe_unused]] static const int at_fork = pthread_atfork(nullptr, nullptr, [] { forked = true; });
@@ -577,14 +577,14 @@ static bool forked = false;
 
 extern "C" void micronet_plan_run(micronet_plan *plan, const float *const *inputs, float *const *outputs, int64_t batch,
                                   int threads) {
-    // As many images as there are threads are worked on at a time, each by one thread; or one at a time by all of them.
+    // Each thread runs a different image, or all threads share one image at a time.
     const bool shared = batch < threads && plan->work >= WORTH_SHARING;
     const int64_t most = shared ? std::min(MOST_THREADS, omp_get_num_procs()) : batch;
     int used = forked ? 1 : int(std::max<int64_t>(1, std::min<int64_t>(threads, most)));
     try {
         plan->reserve(shared ? 1 : used, used);
     } catch (const std::bad_alloc &) {
-        used = 1;  // whose memory came with the plan
+        used = 1;  // read_plan reserved memory for one thread
     }
     Barrier barrier;
 #pragma omp parallel num_threads(used) if (used > 1)
@@ -612,7 +612,7 @@ extern "C" void micronet_plan_time(micronet_plan *plan, const float *const *inpu
     }
 }
 
-// Whether words in memory still have these values: for weights that others may write to.
+// Whether words in memory still have these values. It detects changes of weights by other code.
 extern "C" int micronet_words_equal(const uint32_t *const *places, const uint32_t *values, int64_t count) {
     for (int64_t i = 0; i < count; i++)
         if (*places[i] != values[i]) return 0;

@@ -1,15 +1,15 @@
-// Group convolutions of 1 x 1. In the namespace of kernels.cpp.
+// 1 x 1 group convolutions. In the namespace of kernels.cpp.
 #pragma once
 
-constexpr int OUTPUTS = VECTOR_BYTES == 64 ? 12 : 6;  // of a pointwise convolution at once: their sums stay in registers
+constexpr int OUTPUTS = VECTOR_BYTES == 64 ? 12 : 6;  // outputs at a time; their sums stay in registers
 #ifdef __aarch64__
-constexpr int REGISTERS = 20;  // for those sums: there are 32
+constexpr int REGISTERS = 20;  // registers for sums, out of 32
 #else
 constexpr int REGISTERS = VECTOR_BYTES == 64 ? 24 : 12;
 #endif
 
-// Sums of `outputs` outputs at `wide` vectors of positions from p on, of channels that begin at from[0], from[1], ...; the
-// weights of one input lie `apart` from those of the next.
+// Compute `outputs` outputs at `wide` vectors of positions, starting at p. The input channels begin at from[0],
+// from[1], ... `apart` is the distance between the weights of consecutive inputs.
 template <int outputs, int wide>
 INLINE void accumulate(const float *const *from, int64_t inputs, const float *w, int64_t apart, int64_t p,
                        Floats (&sums)[outputs][wide]) {
@@ -24,8 +24,8 @@ INLINE void accumulate(const float *const *from, int64_t inputs, const float *w,
     }
 }
 
-// What becomes of sums: planes of the output and of what is added, each `pitch` from the next, and their means. Stores might
-// change any structure that something else knows of, so those who loop take a copy.
+// Turn sums into outputs: add bias and `added`, clamp, store, and compute means. Planes have the distance `pitch`.
+// Loops take a copy of this structure. Otherwise the compiler must assume that a store changes it.
 struct Finish {
     const float *bias, *factor, *added;
     float *y, *means;
@@ -50,7 +50,7 @@ INLINE void products(const float *const *from, int64_t inputs, const float *w, i
         for (int v = 0; v < wide; ++v) finish(sums[n][v], n, begin + p + v * L, means[n]);
 }
 
-// Positions from begin on.
+// Compute `count` positions, starting at `begin`.
 template <int outputs>
 void outputs_of(const float *const *from, int64_t inputs, const float *w, int64_t apart, int64_t begin, int64_t count,
                 Finish finish, float factor) {
@@ -69,7 +69,7 @@ void pointwise(const Pointwise &conv, const Read &read, const Map &y, const Map 
     const int64_t parts = (conv.outputs + OUTPUTS - 1) / OUTPUTS, end = rounded(y.size(), L), chunk = conv.chunk(y.size());
     const float **const from = reinterpret_cast<const float **>(scratch);
     float *const room = scratch + conv.pointers();
-    // A thread has parts of groups, so that there is work for several even if there is but one group.
+    // A thread takes parts of groups, so that several threads have work even with only one group.
     const int64_t first = share.begin(conv.groups * parts), last = share.end(conv.groups * parts);
     for (int64_t g = first / parts; g * parts < last; ++g)
         for (int64_t begin = 0; begin < end; begin += chunk) {

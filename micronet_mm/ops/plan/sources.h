@@ -1,7 +1,7 @@
-// Maps as they are read, and the means of those that are written. In the namespace of kernels.cpp.
+// Readers of maps, and the means of written maps. In the namespace of kernels.cpp.
 #pragma once
 
-// Takes the mean of each plane while it is written, if it is wanted.
+// Compute the mean of each plane while it is written, if requested.
 struct Means {
     float *to;  // (C) or null
     float factor;
@@ -9,13 +9,13 @@ struct Means {
     INLINE void set(int64_t c, Floats sum) const {
         if (to) to[c] = total(sum) * factor;
     }
-    // Of a part of the plane, the first one if nothing lies before it.
+    // Add the sum of a part of the plane. `before` is 0 for the first part.
     INLINE void add(int64_t c, Floats sum, int64_t before) const {
         if (to) to[c] = (before ? to[c] : 0) + total(sum) * factor;
     }
 };
 
-// Reads channels plainly.
+// Reads channels directly.
 struct Plain {
     const Source &source;
 
@@ -24,11 +24,11 @@ struct Plain {
         Floats operator()(int64_t p) const { return vector_at(from + p); }
     };
     Channel at(int64_t i) const { return {source.x.plane(source.order ? source.order[i] : i)}; }
-    // Values begin to begin + count of channel i, if need be made in `room`; channel `next` is read after it.
+    // Values [begin, begin + count) of channel i, computed in `room` if needed. Channel `next` is read next.
     const float *values(int64_t i, int64_t, int64_t begin, int64_t, float *) const { return at(i).from + begin; }
 };
 
-// Reads them through Shift-Max.
+// Reads channels through Shift-Max.
 template <int J, int K>
 struct Fused {
     const Source &source;
@@ -67,7 +67,7 @@ struct Fused {
     }
 };
 
-// Runs run(read) with what reads this source.
+// Call run(read) with the reader for this source.
 template <typename Run>
 INLINE void with(const Source &source, Run run) {
     if (!source.a)

@@ -1,7 +1,8 @@
-// The first convolutions, of an image. In the namespace of kernels.cpp.
+// The first convolutions, applied to an image. In the namespace of kernels.cpp.
 #pragma once
 
-// One row of so many channels between: a zero before it and behind it, places of even and of odd number apart.
+// Compute one row of `channels` middle channels, with a zero before and after it. Even and odd places are stored
+// separately.
 template <int channels>
 INLINE void vertical(const float *const *from, int64_t inputs, const float *w, const float *bias, int64_t W, float *to,
                      int64_t row) {
@@ -23,14 +24,14 @@ INLINE void vertical(const float *const *from, int64_t inputs, const float *w, c
 
 inline void stem(const Stem &conv, const float *image, int64_t C, int64_t H, int64_t W, const Map &y, float *scratch,
                  Share share) {
-    constexpr int CHANNELS = 4;  // between, at once
+    constexpr int CHANNELS = 4;  // middle channels at a time
     const int64_t row = conv.row(W), half = row / 2, rows = y.H, places = y.W;
     const Floats low = all(conv.range.low), high = all(conv.range.high);
     float *const inputs = scratch + conv.pointers(C), *const middle = inputs + 3 * C * row;
-    const float **const from = reinterpret_cast<const float **>(scratch);  // rows that an output row reads, as weights lie
+    const float **const from = reinterpret_cast<const float **>(scratch);  // input rows, in weight order
     zero(inputs, (3 * C + conv.s1 + 1) * row);
     for (int64_t h = 0; h < rows; ++h) {
-        // Row 2 h - 1 was the last of those that the row above has read.
+        // Row 2 h - 1 is already loaded: it was the last input row of the previous output row.
         for (int64_t t = h ? 1 : 0; t < 3; ++t)
             for (int64_t c = 0; c < C; ++c) {
                 const int64_t at = 2 * h - 1 + t;
