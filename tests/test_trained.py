@@ -2,8 +2,12 @@
 import json
 
 import pytest
+from mm import ROOT
 
 from micronet_mm.analysis import trained
+from micronet_mm.checkpoint.bundled import bundled_weights
+
+RUNS = trained.load_runs(ROOT / 'docs' / 'trained')
 
 
 def write_part(folder, epochs, last=3):
@@ -44,3 +48,16 @@ def test_the_verdict_follows_from_the_numbers():
     assert trained.verdict(worse) == "The paper's order does not hold for MicroNet-M0, of 1 trained pairs."
     assert '| MicroNet-M0, 0.15x | 25.00 | 30.00 | -5.00 |' in trained.pairs_table(worse)
     assert '| MicroNet-M3, 0.5x | not trained yet | not trained yet |  |' in trained.pairs_table(worse)
+
+
+def test_the_page_has_the_recorded_numbers():
+    page = (ROOT / 'docs' / 'trained.md').read_text()
+    assert RUNS and trained.pairs_table(RUNS) in page and trained.verdict(RUNS) in page
+    assert trained.table(RUNS, ROOT / 'configs') in page
+
+
+def test_bundled_weights_are_those_of_recorded_runs():
+    """Half precision may move a few images of 10,000."""
+    for row in bundled_weights().values():
+        run = next(run for run in RUNS if run.network == f'micronet_{row.arch}' and run.seed == 0)
+        assert abs(run.last.top1 - row.top1) < 0.1 and run.commit == row.commit and len(run.epochs) == row.epochs
