@@ -23,7 +23,7 @@ def shift_max(x: Tensor, coefficients: Tensor, groups: int, shift: str = 'groupe
     .. math:: y_i = \max_{1 \le k \le K} \sum_{j=0}^{J-1} a^k_{i,j} \, x_{\mathrm{roll}^j(i)}
 
     Args:
-        x: (N, C, H, W), a tensor or a :class:`Deferred`.
+        x: (N, C, H, W), a tensor or a ``Deferred``.
         coefficients: (N, K, J, C), one per sample, fusion, shift and channel; or (1, K, J, C), the same for all
             samples. They have the type of ``x``.
         groups: G, the number of groups for the shifts; a divisor of C.
